@@ -1,0 +1,307 @@
+"""The composition: the one place that knows every part. Starts them in order, stops them in reverse.
+
+ledger -> model -> pipeline -> surgeries that were running -> control plane. A stop ends no surgery.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+import uvicorn
+
+from daemon import log as logs
+from daemon.api.app import create_api
+from daemon.api.context import Context
+from daemon.api.keys import Keys, read_keys
+from daemon.bridge import off_loop
+from daemon.config import CameraSettings, ConfigError, Settings
+from daemon.domain.catalogue import Candidates, Catalogue
+from daemon.domain.facts import Fact
+from daemon.domain.sighting import Observation
+from daemon.domain.surgery import Surgery
+from daemon.feed import Feed
+from daemon.health import Health, notify, watchdog
+from daemon.metrics import Metrics
+from daemon.pipeline.pipeline import Pipeline
+from daemon.pipeline.readings import readings
+from daemon.pipeline.watch import Observe
+from daemon.services.observe import ObserveRules, observe
+from daemon.services.surgeries import Labels, StartRules, Surgeries
+from daemon.services.telling import Telling
+from daemon.storage import migrate
+from daemon.storage.catalogue_file import read_catalogue
+from daemon.storage.consumption_log import ConsumptionLog
+from daemon.storage.database import LedgerUnavailable, Unit, open_engine
+from daemon.supervise import Backoff, keep_running
+from inference.batcher import Batcher, Prediction
+from inference.model import Model
+from inference.sightings import Rules
+from streams.frame import Picture
+from streams.source import SourceConfig
+
+log = logging.getLogger(__name__)
+
+# Longer than any classification or commit that is not stuck.
+_STUCK_AFTER_S = 30.0
+_LEDGER_CHECK_S = 5.0
+_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2)
+
+
+class CannotListen(OSError):
+    """The address of the control plane cannot be taken."""
+
+    hint = "Another program, or another orwatch, listens there: look with `ss -ltnp`, or change server.port."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What runs: enough for the control plane and for whoever drives the daemon from inside (demo, bench, tests)."""
+
+    context: Context
+    pipeline: Pipeline
+    model: Model
+
+
+def load_model(settings: Settings) -> Model:
+    """Raises ConfigError where none is configured, a ModelError where it cannot be used."""
+    if settings.model.path is None:
+        raise ConfigError("model.path: not set; expected the path of an ONNX classifier")
+    model = settings.model
+    assert model.path is not None
+    return Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    return read_catalogue(settings.catalogue.path) if settings.catalogue.path else Catalogue()
+
+
+def load_keys(settings: Settings) -> Keys | None:
+    """None where everyone may do everything. Raises ConfigError rather than listen to the world without keys."""
+    if settings.auth.mode == "none":
+        return None
+    if settings.auth.keys_file is not None:
+        return read_keys(settings.auth.keys_file, frozenset(settings.rooms))
+    if not settings.server.is_loopback:
+        raise ConfigError(
+            f"server.host: {settings.server.host!r} is reachable from outside and no API key is configured;"
+            ' set auth.keys_file, or auth.mode = "none" to allow everyone everything'
+        )
+    return None
+
+
+def rules_of(settings: Settings, model: Model) -> Rules:
+    inference = settings.inference
+    return Rules(
+        window_s=inference.window_s,
+        open_share=inference.open_share,
+        window_frames_min=inference.window_frames_min,
+        absence_s=inference.absence_s,
+        gap_max_s=inference.gap_max_s,
+        auto_confirm=inference.auto_confirm,
+        ask_above=inference.ask_above,
+        decide_s=inference.decide_s,
+        option_min=inference.option_min,
+        peak_frames=inference.peak_frames,
+        background=background_of(settings, model),
+    )
+
+
+def background_of(settings: Settings, model: Model) -> frozenset[str]:
+    if unknown := set(settings.inference.background) - set(model.labels):
+        raise ConfigError(f"inference.background: {sorted(unknown)} are no labels of {model.path}")
+    return model.background | frozenset(settings.inference.background)
+
+
+def picture_of(model: Model) -> Picture:
+    return Picture(width=model.width, height=model.height, fit=model.fit)
+
+
+def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Picture) -> SourceConfig:
+    return SourceConfig(
+        camera=name,
+        url=camera.url.get_secret_value(),
+        detect_url=camera.detect_url.get_secret_value() if camera.detect_url else None,
+        transport=camera.transport,
+        connect_timeout_s=camera.connect_timeout_s,
+        read_timeout_s=camera.read_timeout_s,
+        sample_fps=settings.inference.sample_fps,
+        picture=picture,
+        adaptive=camera.adaptive,
+        hwaccel=camera.hwaccel,
+        loop=camera.loop,
+    )
+
+
+def zone_of(settings: Settings) -> tzinfo | None:
+    """None: the server's own."""
+    return ZoneInfo(settings.surgery.timezone) if settings.surgery.timezone else None
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything but the listening socket. A crash of any part cancels the body and is raised here."""
+    keys, catalogue = load_keys(settings), load_catalogue(settings)
+    model = await off_loop(load_model, settings)
+    await off_loop(migrate.ensure, settings.database.ledger)
+    health, metrics, feed = Health(), Metrics(), Feed[Fact]()
+    pages = ConsumptionLog(settings.logs.folder / "consumption", zone_of(settings))
+    telling = Telling(pages, feed, health)
+    engine = open_engine(settings.database.ledger)
+    unit = Unit(engine, telling)
+    telling.read_from(unit)
+    health.set("model", ok=True, why=model.provider)
+    rules = ObserveRules(fusion=timedelta(seconds=settings.inference.fusion_s), doctor_id=settings.surgery.doctor_id)
+    pipeline = Pipeline(
+        {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
+        batcher_on=lambda on_prediction: _batcher(model, on_prediction, settings),
+        labels=model.labels,
+        rules=rules_of(settings, model),
+        observe=_observing(unit, rules, health, metrics),
+        health=health,
+        metrics=metrics,
+    )
+    metrics.read_from(lambda: readings(pipeline, feed))
+    surgeries = Surgeries(
+        unit,
+        pipeline,
+        catalogue,
+        Labels(names=model.labels, background=background_of(settings, model)),
+        StartRules(
+            resume_window=timedelta(hours=settings.surgery.resume_window_h),
+            timeout_s=settings.surgery.start_timeout_s,
+            attempts=settings.surgery.start_attempts,
+        ),
+    )
+    context = Context(
+        settings=settings,
+        keys=keys,
+        unit=unit,
+        surgeries=surgeries,
+        feed=feed,
+        health=health,
+        metrics=metrics,
+        pages=pages,
+        model_name=model.path.name,
+        provider=model.provider,
+        zone=zone_of(settings),
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(pipeline.run(), name="pipeline"),
+                group.create_task(_check_ledger(unit, health), name="ledger"),
+                group.create_task(
+                    watchdog(
+                        {
+                            "classifier": lambda: pipeline.batcher.last_progress_mono_s,
+                            "ledger": lambda: unit.last_progress_mono_s,
+                        },
+                        stuck_after_s=_STUCK_AFTER_S,
+                    ),
+                    name="watchdog",
+                ),
+            ]
+            await surgeries.resume(datetime.now(UTC))
+            try:
+                yield Parts(context=context, pipeline=pipeline, model=model)
+            finally:
+                await surgeries.stop()
+                await pipeline.stop()
+                for task in background:
+                    task.cancel()
+    finally:
+        await engine.dispose()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises CannotListen before anything else is touched."""
+    logs.configure(settings.logs.level, settings.logs.format)
+    with listening(settings.server.host, settings.server.port) as listener:
+        async with running(settings) as parts:
+            server = _Server(
+                uvicorn.Config(
+                    create_api(parts.context),
+                    log_config=None,
+                    lifespan="off",
+                    timeout_graceful_shutdown=5,
+                    ws_max_size=64 * 1024,
+                    server_header=False,
+                )
+            )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, server.stop)
+            host, port = listener.getsockname()[:2]
+            log.info("orwatch listens on %s:%d, model %s on %s", host, port, parts.model.path, parts.model.provider)
+            notify("READY=1")
+            await server.serve(sockets=[listener])
+            notify("STOPPING=1")
+            log.info("orwatch stops; running surgeries go on after the next start")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises CannotListen with the address and why."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"server.host {host!r}, server.port {port}: {error.strerror or error}") from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: ours stop the parts in their own order."""
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    def install_signal_handlers(self) -> None: ...
+
+
+def _batcher(model: Model, on_prediction: Callable[[Prediction], None], settings: Settings) -> Batcher:
+    inference = settings.inference
+    return Batcher(
+        model,
+        on_prediction,
+        queue_max=inference.queue_max,
+        batch_max=inference.batch_max,
+        frame_age_max_s=inference.frame_age_max_s,
+    )
+
+
+def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics) -> Observe:
+    """Settle an observation, again and again while the ledger is away: a fact is never dropped."""
+
+    def failed(error: Exception, wait_s: float) -> None:
+        if health.set("ledger", ok=False, why=str(error)):
+            log.error("an observation waits for the ledger: %s. Trying again in %.1f s", error, wait_s)
+
+    async def observing(surgery: Surgery, candidates: Candidates, seen: Observation) -> None:
+        async def attempt() -> None:
+            outcome = await observe(unit, surgery, candidates, seen, rules, datetime.now(UTC))
+            metrics.observations.labels(outcome.value, seen.reason).inc()
+
+        await keep_running(attempt, on_failure=failed, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+
+    return observing
+
+
+async def _check_ledger(unit: Unit, health: Health) -> None:
+    while True:
+        try:
+            await unit.check()
+        except LedgerUnavailable as error:
+            health.set("ledger", ok=False, why=str(error))
+        else:
+            health.set("ledger", ok=True)
+        await asyncio.sleep(_LEDGER_CHECK_S)

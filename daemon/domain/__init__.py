@@ -1,0 +1,1 @@
+"""Pure rules of the tally: the standard library only, no clock, no I/O."""

@@ -1,0 +1,102 @@
+"""The consumables a site knows: names, product codes, aliases, and which of them a surgery may use."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One consumable. code: as printed in the catalogue, several joined by `/`, or empty."""
+
+    name: str
+    code: str = ""
+    aliases: tuple[str, ...] = ()
+    specification: str = ""
+    udi_di: str = ""
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.code.split("/") if part.strip())
+
+
+class DuplicateWord(ValueError):
+    """Two products of the catalogue share a name, an alias or a code, so that word would name neither."""
+
+
+class Catalogue:
+    """Looks products up by any word they go by. A word belongs to one product."""
+
+    def __init__(self, products: Iterable[Product] = ()) -> None:
+        self.products = tuple(products)
+        self._by_word: dict[str, Product] = {}
+        for product in self.products:
+            for word in {product.name, product.code, *product.aliases, *product.codes} - {""}:
+                other = self._by_word.setdefault(_key(word), product)
+                if other is not product:
+                    raise DuplicateWord(f"{word!r} names both {other.name!r} and {product.name!r}")
+
+    def find(self, word: str) -> Product | None:
+        return self._by_word.get(_key(word))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """What a posting names. item_id: product code where the catalogue has one, otherwise the name."""
+
+    item_id: str
+    item_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The items of one surgery by model label, and the requested words that name nothing usable."""
+
+    by_label: dict[str, Item] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(self.by_label)
+
+
+def item_of(label: str, catalogue: Catalogue, requested: str = "") -> Item:
+    """The item a model label stands for; a requested code segment becomes the item_id."""
+    product = catalogue.find(label)
+    if product is None:
+        return Item(item_id=label, item_name=label)
+    code = next((code for code in product.codes if _key(code) == _key(requested)), product.code)
+    return Item(item_id=code or product.name, item_name=product.name)
+
+
+def resolve_candidates(
+    requested: Iterable[str], catalogue: Catalogue, labels: Iterable[str], background: frozenset[str]
+) -> Candidates:
+    """Names, aliases or product codes -> items by model label.
+
+    Nothing requested: every name of the catalogue, or without a catalogue every label of the model.
+    unknown: neither in the catalogue nor a label. unseen: known, but no label of the model stands for it.
+    """
+    seen = {_key(label): label for label in labels if label not in background}
+    label_of = {product: label for label in seen.values() if (product := catalogue.find(label))}
+    words = [word.strip() for word in requested if word.strip()]
+    everything = not words
+    if everything:
+        words = [product.name for product in catalogue.products] or list(seen.values())
+    by_label: dict[str, Item] = {}
+    unknown: list[str] = []
+    unseen: list[str] = []
+    for word in words:
+        product = catalogue.find(word)
+        label = label_of.get(product) if product else seen.get(_key(word))
+        if label is not None:
+            by_label.setdefault(label, item_of(label, catalogue, word))
+        elif product is None:
+            unknown.append(word)
+        else:
+            unseen.append(word)
+    return Candidates(by_label=by_label, unknown=tuple(unknown), unseen=tuple(unseen))
+
+
+def _key(word: str) -> str:
+    return "".join(word.split()).casefold()

@@ -1,0 +1,48 @@
+"""What happened in a surgery, in order: the outbox, the live feed and the consumption log all speak in facts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from daemon.domain.catalogue import Item
+
+
+class FactKind(StrEnum):
+    SURGERY_STARTED = "surgery_started"
+    SURGERY_RESUMED = "surgery_resumed"
+    SURGERY_ENDED = "surgery_ended"
+    BOOKED = "booked"
+    ASKED = "asked"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNRESOLVED = "unresolved"
+    IGNORED = "ignored"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """seq: its place in the outbox, 0 until committed. timestamp: of the sighting, where the fact is about one."""
+
+    kind: FactKind
+    run_id: UUID
+    surgery_id: str
+    at: datetime
+    seq: int = 0
+    timestamp: datetime | None = None
+    camera: str = ""
+    item: Item | None = None
+    qty: int = 0
+    doctor_id: str = ""
+    top: tuple[Score, ...] = ()
+    reason: str = ""
+    posting_id: UUID | None = None
+    confirmation_id: UUID | None = None
+    sighting_id: UUID | None = None

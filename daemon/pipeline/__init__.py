@@ -1,0 +1,1 @@
+"""From cameras to observations: the edge between pixels and the tally."""

@@ -1,0 +1,222 @@
+"""All cameras of all surgeries in front of one classifier.
+
+capture threads -> batcher (bounded, drops counted) -> classifier thread -> hand-over (bounded, drops counted)
+-> event loop -> the surgery's windows -> observations, which are awaited and never dropped.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from daemon import log as logs
+from daemon.bridge import Handover, in_thread
+from daemon.domain.catalogue import Candidates
+from daemon.domain.surgery import Surgery
+from daemon.health import Health
+from daemon.metrics import Metrics
+from daemon.pipeline.capture import Capture, reason
+from daemon.pipeline.watch import Observe, Watch
+from daemon.services.cameras import CamerasFailed
+from daemon.supervise import Backoff
+from inference.batcher import Batcher, Prediction
+from inference.sightings import Rules
+from streams.source import SourceConfig
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+_PREDICTIONS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """The cameras of one surgery while they run."""
+
+    surgery: Surgery
+    captures: dict[str, Capture]
+    tasks: list[asyncio.Task[None]]
+
+
+class Pipeline:
+    def __init__(
+        self,
+        sources: Mapping[str, SourceConfig],
+        *,
+        batcher_on: Callable[[Callable[[Prediction], None]], Batcher],
+        labels: tuple[str, ...],
+        rules: Rules,
+        observe: Observe,
+        health: Health,
+        metrics: Metrics,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._sources = sources
+        self._labels = labels
+        self._rules = rules
+        self._observe = observe
+        self._health = health
+        self._metrics = metrics
+        self._backoff = backoff or Backoff()
+        self._open: dict[UUID, Open] = {}
+        self._watches: dict[UUID, Watch] = {}
+        self._watch_of: dict[str, Watch] = {}
+        self._predictions: Handover[Prediction] = Handover(_PREDICTIONS_MAX)
+        self._turn = asyncio.Lock()
+        self.batcher = batcher_on(self._predictions.put)
+
+    async def run(self) -> None:
+        """Classify and route until cancelled. A crash of either side is raised here."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(in_thread("classify", self.batcher.run))
+            group.create_task(self._route())
+
+    @property
+    def captures(self) -> dict[str, Capture]:
+        return {camera: capture for run in self._open.values() for camera, capture in run.captures.items()}
+
+    @property
+    def predictions_dropped(self) -> int:
+        return self._predictions.dropped
+
+    def unknown(self, cameras: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(camera for camera in cameras if camera not in self._sources)
+
+    async def open(self, surgery: Surgery, *, timeout_s: float) -> None:
+        opened = self._start(surgery)
+        waiting = [asyncio.create_task(_settled(capture)) for capture in opened.captures.values()]
+        try:
+            async with asyncio.timeout(timeout_s):
+                for settled in asyncio.as_completed(waiting):
+                    if not await settled:
+                        break
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            await self.close(surgery.id)
+            raise
+        finally:
+            for task in waiting:
+                task.cancel()
+        down = [capture for capture in opened.captures.values() if not capture.first_frame.is_set()]
+        if down:
+            final = [capture for capture in down if capture.failed_finally.is_set()]
+            failed = CamerasFailed(
+                {capture.camera: reason(capture, timeout_s) for capture in final or down}, is_final=bool(final)
+            )
+            await self.close(surgery.id)
+            raise failed
+
+    async def open_again(self, surgery: Surgery) -> None:
+        """The cameras that the site still has; one that is gone from the configuration is reported, not fatal."""
+        gone = self.unknown(surgery.cameras)
+        for camera in gone:
+            self._health.set(f"camera:{camera}", ok=False, why="not in the configuration any more")
+            log.error("camera %s of running surgery %s is not configured any more", camera, surgery.surgery_id)
+        self._start(surgery)
+
+    def watch(self, surgery: Surgery, candidates: Candidates, *, resumed: bool) -> None:
+        watch = Watch(
+            surgery,
+            candidates,
+            labels=self._labels,
+            rules=self._rules,
+            observe=self._observe,
+            resumed=resumed,
+        )
+        self._watches[surgery.id] = watch
+        for camera in surgery.cameras:
+            self._watch_of[camera] = watch
+
+    async def close(self, run_id: UUID) -> None:
+        watch = self._watches.pop(run_id, None)
+        if watch is not None:
+            async with self._turn:
+                for camera in watch.surgery.cameras:
+                    self._watch_of.pop(camera, None)
+                await watch.finish(datetime.now(UTC))
+        opened = self._open.pop(run_id, None)
+        if opened is not None:
+            await _end(opened.tasks)
+
+    async def stop(self) -> None:
+        """The process ends: cameras go, sightings stay undecided, surgeries stay running."""
+        self._watches.clear()
+        self._watch_of.clear()
+        opened, self._open = self._open, {}
+        await _end([task for run in opened.values() for task in run.tasks])
+
+    def _start(self, surgery: Surgery) -> Open:
+        captures = {
+            camera: Capture(
+                self._sources[camera],
+                on_frame=self.batcher.put,
+                on_gap=self._gap,
+                health=self._health,
+                backoff=self._backoff,
+            )
+            for camera in surgery.cameras
+            if camera in self._sources
+        }
+        tasks = [
+            asyncio.create_task(_with_context(capture, surgery.surgery_id), name=f"camera:{camera}")
+            for camera, capture in captures.items()
+        ]
+        opened = Open(surgery=surgery, captures=captures, tasks=tasks)
+        self._open[surgery.id] = opened
+        return opened
+
+    def _gap(self, camera: str) -> None:
+        if watch := self._watch_of.get(camera):
+            watch.gap(camera)
+
+    async def _route(self) -> None:
+        ticked_mono_s = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(_TICK_S):
+                    prediction = await self._predictions.get()
+            except TimeoutError:
+                pass
+            else:
+                await self._settle(prediction)
+            if time.monotonic() - ticked_mono_s >= _TICK_S:
+                ticked_mono_s = time.monotonic()
+                async with self._turn:
+                    for watch in list(self._watches.values()):
+                        await watch.tick(datetime.now(UTC))
+
+    async def _settle(self, prediction: Prediction) -> None:
+        self._metrics.result_age.labels(prediction.camera).observe(prediction.done_mono_s - prediction.captured_mono_s)
+        # `close` takes the same turn, so that a surgery's last decisions come after all its predictions.
+        async with self._turn:
+            if watch := self._watch_of.get(prediction.camera):
+                await watch.push(prediction)
+
+
+async def _with_context(capture: Capture, surgery_id: str) -> None:
+    logs.bind(surgery=surgery_id)
+    await capture.run()
+
+
+async def _settled(capture: Capture) -> bool:
+    """True at the first frame, False once it is clear that none will come."""
+    first = asyncio.create_task(capture.first_frame.wait())
+    final = asyncio.create_task(capture.failed_finally.wait())
+    try:
+        await asyncio.wait([first, final], return_when=asyncio.FIRST_COMPLETED)
+        return capture.first_frame.is_set()
+    finally:
+        first.cancel()
+        final.cancel()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            log.error("a camera did not stop cleanly: %s", outcome)

@@ -1,0 +1,49 @@
+"""What the cameras and the classifier count already, as Prometheus families."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import Metric
+
+from daemon.domain.facts import Fact
+from daemon.feed import Feed
+from daemon.metrics import counter, gauge
+from daemon.pipeline.capture import Capture
+from daemon.pipeline.pipeline import Pipeline
+
+COUNTERS = {
+    "packets": "Video packets received",
+    "bytes": "Video bytes received",
+    "key_frames": "Key frames received",
+    "decoded": "Pictures decoded",
+    "sampled": "Frames handed to the classifier",
+    "skipped": "Packets that needed no decoding",
+    "behind": "Times that pictures were dropped to catch up with the camera",
+    "damaged": "Packets or pictures that could not be decoded",
+}
+
+
+def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
+    captures = pipeline.captures
+    stats = {camera: capture.stats for camera, capture in captures.items()}
+
+    def per_camera(value: Callable[[Capture], float]) -> list[tuple[list[str], float]]:
+        return [([camera], value(capture)) for camera, capture in captures.items()]
+
+    yield gauge(
+        "orwatch_camera_up", "1 while the camera gives frames", ["camera"], per_camera(lambda c: float(c.is_up))
+    )
+    yield counter("orwatch_camera_reconnects", "Broken connections", ["camera"], per_camera(lambda c: c.reconnects))
+    for name, text in COUNTERS.items():
+        values = [([camera], float(getattr(stat, name))) for camera, stat in stats.items()]
+        yield counter(f"orwatch_camera_{name}", text, ["camera"], values)
+    now = time.monotonic()
+    ages = [([camera], now - s.last_packet_mono_s) for camera, s in stats.items() if s.last_packet_mono_s is not None]
+    yield gauge("orwatch_camera_packet_age_seconds", "Since the last packet", ["camera"], ages)
+    batcher = pipeline.batcher
+    drops: list[tuple[list[str], float]] = [([cause], count) for cause, count in batcher.drops.items()]
+    yield counter("orwatch_frames_dropped", "Frames that were not classified", ["cause"], drops)
+    yield counter("orwatch_frames_classified", "Frames classified", [], [([], batcher.classified)])
+    lost = pipeline.predictions_dropped
+    yield counter("orwatch_predictions_dropped", "Scores dropped before the event loop took them", [], [([], lost)])
+    yield gauge("orwatch_event_listeners", "Open event WebSockets", [], [([], feed.listeners)])

@@ -1,0 +1,88 @@
+"""One surgery's eyes: the windows of its cameras, from predictions to observations."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+
+from daemon.domain.catalogue import Candidates
+from daemon.domain.facts import Score
+from daemon.domain.sighting import Observation, Outcome
+from daemon.domain.surgery import Surgery
+from inference.batcher import Prediction
+from inference.decisions import Ask, Book, Decision, Ignore, Watcher
+from inference.sightings import Rules, Sighting
+from inference.sightings import Score as ModelScore
+
+Observe = Callable[[Surgery, Candidates, Observation], Awaitable[None]]
+
+
+class Watch:
+    """Event loop only; scores come in, never pixels. Observations are awaited one by one: none is dropped."""
+
+    def __init__(
+        self,
+        surgery: Surgery,
+        candidates: Candidates,
+        *,
+        labels: tuple[str, ...],
+        rules: Rules,
+        observe: Observe,
+        resumed: bool,
+    ) -> None:
+        self.surgery = surgery
+        self._candidates = candidates
+        self._observe = observe
+        self._watchers = {camera: Watcher(camera, labels, rules, candidates.labels) for camera in surgery.cameras}
+        # What opens within one window of a camera's first frame after a restart was in view before it.
+        self._resumed = resumed
+        self._in_view = timedelta(seconds=rules.window_s)
+        self._first_at: dict[str, datetime] = {}
+
+    async def push(self, prediction: Prediction) -> None:
+        self._first_at.setdefault(prediction.camera, prediction.captured_at)
+        watcher = self._watchers[prediction.camera]
+        await self._tell(watcher.push(prediction.scores.tolist(), prediction.captured_at))
+
+    async def tick(self, now: datetime) -> None:
+        for watcher in self._watchers.values():
+            await self._tell(watcher.tick(now))
+
+    def gap(self, camera: str) -> None:
+        self._watchers[camera].gap()
+
+    async def finish(self, now: datetime) -> None:
+        """The surgery ends: what is still open is decided now."""
+        for watcher in self._watchers.values():
+            await self._tell(watcher.finish(now))
+
+    async def _tell(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            await self._observe(self.surgery, self._candidates, self._observation(decision))
+
+    def _observation(self, decision: Decision) -> Observation:
+        match decision:
+            case Book():
+                return self._observed(decision.sighting, Outcome.BOOKED)
+            case Ask():
+                return self._observed(decision.sighting, Outcome.ASKED, options=_scores(decision.options))
+            case Ignore():
+                return self._observed(decision.sighting, Outcome.IGNORED, reason=decision.reason)
+
+    def _observed(
+        self, sighting: Sighting, outcome: Outcome, *, options: tuple[Score, ...] = (), reason: str = ""
+    ) -> Observation:
+        first_at = self._first_at.get(sighting.camera, sighting.started_at)
+        return Observation(
+            camera=sighting.camera,
+            label=sighting.label,
+            started_at=sighting.started_at,
+            peak=sighting.peak,
+            top=_scores(sighting.top),
+            outcome=outcome,
+            options=options,
+            reason=reason,
+            since_resume=self._resumed and sighting.started_at - first_at <= self._in_view,
+        )
+
+
+def _scores(scores: Iterable[ModelScore]) -> tuple[Score, ...]:
+    return tuple(Score(label=score.label, score=score.score) for score in scores)

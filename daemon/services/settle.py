@@ -1,0 +1,120 @@
+"""Answer a question once: a yes replaces the placeholder by a consumption, a no ends it."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from daemon.domain.confirmation import Confirmation, ConfirmationState, Option
+from daemon.domain.errors import ChoiceNotAnOption, ConfirmationAlreadyResolved, ConfirmationNotFound
+from daemon.domain.facts import Fact, FactKind
+from daemon.domain.ledger import Posting, PostingKind, Source
+from daemon.domain.sighting import SettledSighting
+from daemon.domain.surgery import Surgery, SurgeryState
+from daemon.storage.database import Tx, Unit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """word: the option's label, item name or item id; None: none of them. doctor_id: who answers."""
+
+    word: str | None
+    doctor_id: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    confirmation: Confirmation
+    chosen: Option | None
+    message: str
+
+
+async def pending(tx: Tx, surgery_id: str, confirmation_id: str) -> tuple[Surgery, Confirmation]:
+    """The open question of that id in the active run. Raises ConfirmationNotFound or ConfirmationAlreadyResolved."""
+    run = await tx.surgeries.latest(surgery_id)
+    question = None
+    if run is not None and run.state is SurgeryState.RUNNING and (key := _uuid(confirmation_id)) is not None:
+        question = await tx.confirmations.get(run.id, key)
+    if run is None or question is None:
+        raise ConfirmationNotFound("待确认项不存在，或手术未在进行中。", surgery_id=surgery_id)
+    if question.state is not ConfirmationState.PENDING:
+        raise ConfirmationAlreadyResolved(
+            "该待确认项已处理过。", surgery_id=surgery_id, confirmation_id=confirmation_id
+        )
+    return run, question
+
+
+async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answer, now: datetime) -> Settled:
+    """Settle one question; whoever comes first wins, everyone later gets ConfirmationAlreadyResolved."""
+    async with unit.begin() as tx:
+        run, question = await pending(tx, surgery_id, confirmation_id)
+        chosen = None
+        if answer.word is not None:
+            chosen = question.option(answer.word)
+            if chosen is None:
+                labels = "、".join(option.label for option in question.options)
+                raise ChoiceNotAnOption(
+                    f"label「{answer.word}」不在该待确认项的候选中，可选：{labels}。",
+                    surgery_id=surgery_id,
+                    confirmation_id=confirmation_id,
+                )
+        settled = question.settled(chosen, answer.doctor_id, now)
+        sighting = await tx.sightings.get(question.sighting_id)
+        posting = _posting(run, settled, chosen, sighting, answer, now)
+        await tx.confirmations.save(settled)
+        await tx.ledger.post(posting)
+        await tx.emit(
+            Fact(
+                kind=FactKind.CONFIRMED if chosen else FactKind.REJECTED,
+                run_id=run.id,
+                surgery_id=surgery_id,
+                at=now,
+                timestamp=sighting.started_at,
+                camera=sighting.camera,
+                item=posting.item,
+                qty=posting.qty if chosen else 0,
+                doctor_id=answer.doctor_id,
+                top=sighting.top,
+                posting_id=posting.id,
+                confirmation_id=settled.id,
+                sighting_id=sighting.id,
+            )
+        )
+    log.info("question %s %s by %s", settled.id, settled.state, answer.source)
+    message = f"已确认并记账：{chosen.item.item_name}。" if chosen else "已否认全部候选，不记消耗。"
+    return Settled(confirmation=settled, chosen=chosen, message=message)
+
+
+def _posting(
+    run: Surgery,
+    question: Confirmation,
+    chosen: Option | None,
+    sighting: SettledSighting,
+    answer: Answer,
+    now: datetime,
+) -> Posting:
+    """Either way the placeholder ends here; the constraint on `voids` lets that happen once."""
+    return Posting(
+        id=uuid4(),
+        run_id=run.id,
+        kind=PostingKind.CONSUMPTION if chosen else PostingKind.VOID,
+        item=chosen.item if chosen else question.options[0].item,
+        qty=1,
+        doctor_id=answer.doctor_id,
+        source=answer.source,
+        timestamp=sighting.started_at,
+        posted_at=now,
+        sighting_id=question.sighting_id,
+        confirmation_id=question.id,
+        voids=question.placeholder_id,
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,54 @@
+"""After a commit: the log line first, then everyone who listens. Nobody hears of a fact that could still be lost."""
+
+import logging
+
+from daemon.bridge import off_loop
+from daemon.domain.facts import Fact, FactKind
+from daemon.feed import Feed
+from daemon.health import Health
+from daemon.storage.consumption_log import ConsumptionLog
+from daemon.storage.database import Unit
+
+log = logging.getLogger(__name__)
+
+
+class Telling:
+    """Called in commit order. A log that cannot be written is mended from the ledger at the next fact that can."""
+
+    def __init__(self, pages: ConsumptionLog, feed: Feed[Fact], health: Health) -> None:
+        self._pages = pages
+        self._feed = feed
+        self._health = health
+        self._unit: Unit | None = None
+
+    def read_from(self, unit: Unit) -> None:
+        """The unit calls us and we read through it; the composition ties the knot."""
+        self._unit = unit
+
+    async def __call__(self, facts: list[Fact]) -> None:
+        try:
+            await self._write(facts)
+            if self._health.set("log", ok=True):
+                log.info("consumption log is being written")
+        except OSError as error:
+            for run_id in {fact.run_id for fact in facts}:
+                self._pages.close(run_id)
+            if self._health.set("log", ok=False, why=f"{error.strerror}: {error.filename}"):
+                log.error("consumption log cannot be written: %s. The ledger holds; free the disk", error)
+        for fact in facts:
+            self._feed.publish(fact)
+
+    async def _write(self, facts: list[Fact]) -> None:
+        assert self._unit is not None
+        for run_id in {fact.run_id for fact in facts}:
+            of_run = [fact for fact in facts if fact.run_id == run_id]
+            resumed = any(fact.kind is FactKind.SURGERY_RESUMED for fact in of_run)
+            if self._pages.is_open(run_id) and not resumed:
+                await off_loop(self._pages.append, run_id, of_run)
+            else:
+                async with self._unit.read() as tx:
+                    surgery = await tx.surgeries.get(run_id)
+                    everything = await tx.outbox.of_run(run_id)
+                await off_loop(self._pages.open, surgery, everything)
+            if any(fact.kind is FactKind.SURGERY_ENDED for fact in of_run):
+                self._pages.close(run_id)

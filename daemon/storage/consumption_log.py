@@ -1,0 +1,164 @@
+"""The consumption log of a surgery: a TSV that grows by whole lines, and a Markdown page for people.
+
+Both are drawn from the facts of the outbox, one line per fact about an item, so they can always be made again. The TSV
+is appended and fsynced; when it does not hold exactly the lines the facts give (a crash between commit and append, a
+disk that was full), it is rewritten. The Markdown is rewritten whole, through a temporary file, after each fact.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
+from uuid import UUID
+
+from daemon.domain.facts import Fact, FactKind
+from daemon.domain.surgery import Surgery
+
+STATUS = {
+    FactKind.BOOKED: "已记账",
+    FactKind.ASKED: "待确认",
+    FactKind.CONFIRMED: "已确认",
+    FactKind.REJECTED: "已否认",
+    FactKind.UNRESOLVED: "未答复",
+    FactKind.IGNORED: "未采纳",
+    FactKind.MERGED: "已合并",
+}
+COLUMNS = (
+    "time", "camera", "status", "item_id", "item_name", "qty", "doctor_id",
+    "top1", "top1_score", "top2", "top2_score", "top3", "top3_score", "confirmation_id", "reason",
+)  # fmt: skip
+_COUNTED = (FactKind.BOOKED, FactKind.CONFIRMED)
+
+
+class ConsumptionLog:
+    """Keeps the facts of the runs that are open, to draw their pages from. Blocking; one caller at a time."""
+
+    def __init__(self, folder: Path, zone: tzinfo | None) -> None:
+        self._folder = folder
+        self._zone = zone
+        self._open: dict[UUID, tuple[Surgery, list[Fact]]] = {}
+
+    def paths(self, surgery: Surgery) -> tuple[Path, Path]:
+        """TSV and Markdown of one run; a later run of the same id gets files of its own."""
+        stem = f"{surgery.surgery_id}_{self._local(surgery.started_at):%Y%m%dT%H%M%S}_{surgery.id.hex[:6]}"
+        return self._folder / f"{stem}.tsv", self._folder / f"{stem}.md"
+
+    def open(self, surgery: Surgery, facts: Sequence[Fact]) -> None:
+        """Begin or go on with a run's log; facts: all of the run so far. Mends files that differ from them."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._open[surgery.id] = (surgery, list(facts))
+        tsv, page = self.paths(surgery)
+        lines = self.tsv(facts)
+        if not tsv.exists() or tsv.read_text(encoding="utf-8") != lines:
+            _replace(tsv, lines)
+        _replace(page, self.markdown(surgery, facts))
+
+    def append(self, run_id: UUID, facts: Sequence[Fact]) -> None:
+        """Add what has just been committed to a run that is open."""
+        surgery, all_facts = self._open[run_id]
+        all_facts.extend(facts)
+        tsv, page = self.paths(surgery)
+        with tsv.open("a", encoding="utf-8", newline="") as file:
+            file.write(_rows(self._row(fact) for fact in facts if fact.kind in STATUS))
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(page, self.markdown(surgery, all_facts))
+
+    def close(self, run_id: UUID) -> None:
+        self._open.pop(run_id, None)
+
+    def is_open(self, run_id: UUID) -> bool:
+        return run_id in self._open
+
+    def tsv(self, facts: Iterable[Fact]) -> str:
+        return _rows([COLUMNS]) + _rows(self._row(fact) for fact in facts if fact.kind in STATUS)
+
+    def markdown(self, surgery: Surgery, facts: Sequence[Fact]) -> str:
+        ended = next((fact.at for fact in reversed(facts) if fact.kind is FactKind.SURGERY_ENDED), None)
+        lines = [
+            f"# 手术 {surgery.surgery_id} 耗材消耗记录",
+            "",
+            f"- 开始：{self._readable(surgery.started_at)}",
+            f"- 结束：{self._readable(ended) if ended else '进行中'}",
+            f"- 摄像头：{'、'.join(surgery.cameras)}",
+            "",
+            "## 汇总",
+            "",
+            "| 物品编码 | 名称 | 数量 |",
+            "|---|---|---:|",
+        ]
+        totals: dict[tuple[str, str], int] = {}
+        for fact in facts:
+            if fact.kind in _COUNTED and fact.item:
+                key = (fact.item.item_id, fact.item.item_name)
+                totals[key] = totals.get(key, 0) + fact.qty
+        lines += [f"| {_cell(item_id)} | {_cell(name)} | {count} |" for (item_id, name), count in totals.items()]
+        lines += ["", f"合计：{sum(totals.values())}", "", "## 明细", ""]
+        lines += ["| 时间 | 摄像头 | 状态 | 物品编码 | 名称 | 数量 | 记账人 | Top1 | Top2 | Top3 | 说明 |"]
+        lines += ["|---|---|---|---|---|---:|---|---|---|---|---|"]
+        for fact in facts:
+            if fact.kind in STATUS:
+                cells = [
+                    self._readable(fact.timestamp or fact.at),
+                    fact.camera,
+                    STATUS[fact.kind],
+                    fact.item.item_id if fact.item else "",
+                    fact.item.item_name if fact.item else "",
+                    str(fact.qty or ""),
+                    fact.doctor_id,
+                    *[f"{score.label} {score.score:.2f}" for score in fact.top],
+                    *[""] * (3 - len(fact.top)),
+                    fact.reason,
+                ]
+                lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        return "\n".join(lines) + "\n"
+
+    def _row(self, fact: Fact) -> tuple[str, ...]:
+        scores = [text for score in fact.top for text in (score.label, f"{score.score:.4f}")]
+        return (
+            self._local(fact.timestamp or fact.at).isoformat(timespec="milliseconds"),
+            fact.camera,
+            STATUS[fact.kind],
+            fact.item.item_id if fact.item else "",
+            fact.item.item_name if fact.item else "",
+            str(fact.qty),
+            fact.doctor_id,
+            *scores,
+            *[""] * (6 - len(scores)),
+            str(fact.confirmation_id or ""),
+            fact.reason,
+        )
+
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self._zone)
+
+    def _readable(self, at: datetime) -> str:
+        return f"{self._local(at):%Y-%m-%d %H:%M:%S}"
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    clean = ([" ".join(cell.split()) if cell else "" for cell in row] for row in rows)
+    csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar="\\").writerows(clean)
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _replace(path: Path, text: str) -> None:
+    """All of the new text or all of the old, also after a power cut."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

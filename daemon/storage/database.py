@@ -1,0 +1,126 @@
+"""The ledger database: how it is opened, and the transactions over it.
+
+SQLite in WAL mode with `synchronous=FULL`: a commit that returned is on the disk. One writer at a time: a write
+transaction takes SQLite's write lock at once (BEGIN IMMEDIATE), so two verbs never deadlock half way, and waits for
+its turn in the process on a lock of ours. Readers see a snapshot and never wait.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from daemon.domain.facts import Fact
+from daemon.storage.confirmations import ConfirmationRows
+from daemon.storage.ledger import LedgerRows
+from daemon.storage.outbox import OutboxRows
+from daemon.storage.sightings import SightingRows
+from daemon.storage.surgeries import SurgeryRows
+
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class LedgerUnavailable(OSError):
+    """The ledger database does not take or give rows right now."""
+
+    hint = "Look at the disk under database.ledger: full, read-only or failing?"
+
+
+class Tx:
+    """The rows of one transaction, and the facts it makes true."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.surgeries = SurgeryRows(connection)
+        self.ledger = LedgerRows(connection)
+        self.confirmations = ConfirmationRows(connection)
+        self.sightings = SightingRows(connection)
+        self.outbox = OutboxRows(connection)
+        self.facts: list[Fact] = []
+
+    async def emit(self, fact: Fact) -> Fact:
+        """Store the fact now; it is told to others only after the commit."""
+        stored = await self.outbox.add(fact)
+        self.facts.append(stored)
+        return stored
+
+
+class Unit:
+    """Begins transactions. after_commit is awaited, in commit order, with the facts of each."""
+
+    def __init__(self, engine: AsyncEngine, after_commit: Callable[[list[Fact]], Awaitable[None]]) -> None:
+        self._engine = engine
+        self._after_commit = after_commit
+        self._writing = asyncio.Lock()
+        self.last_progress_mono_s = time.monotonic()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        """A write transaction: all of it, or nothing."""
+        async with self._writing:
+            with _translated():
+                async with self._engine.connect() as connection:
+                    await connection.execution_options(orwatch_write=True)
+                    async with connection.begin():
+                        tx = Tx(connection)
+                        yield tx
+            self.last_progress_mono_s = time.monotonic()
+            if tx.facts:
+                await self._after_commit(tx.facts)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """A consistent view; nothing written through it survives."""
+        with _translated():
+            async with self._engine.connect() as connection, connection.begin() as transaction:
+                yield Tx(connection)
+                await transaction.rollback()
+
+    async def check(self) -> None:
+        """Raises LedgerUnavailable when the database does not answer."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execute(sa.text("SELECT 1 FROM surgeries LIMIT 1"))
+        self.last_progress_mono_s = time.monotonic()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise LedgerUnavailable(f"{error.orig}") from error
+
+
+def open_engine(path: Path) -> AsyncEngine:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=str(path)), poolclass=AsyncAdaptedQueuePool, pool_size=4
+    )
+    sa.event.listen(engine.sync_engine, "connect", _prepare)
+    sa.event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions on its own: it would begin them deferred.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("orwatch_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

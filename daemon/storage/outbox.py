@@ -1,0 +1,80 @@
+"""Facts in commit order, written in the transaction that made them true."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.domain.catalogue import Item
+from daemon.domain.facts import Fact, FactKind, Score
+from daemon.storage.schema import outbox
+
+
+class OutboxRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, fact: Fact) -> Fact:
+        """Store the fact; returns it with its place in the outbox."""
+        statement = (
+            sa.insert(outbox)
+            .values(run_id=fact.run_id, kind=fact.kind.value, at=fact.at, body=_body(fact))
+            .returning(outbox.c.seq)
+        )
+        return replace(fact, seq=(await self._connection.execute(statement)).scalar_one())
+
+    async def of_run(self, run_id: UUID, *, after: int = 0, limit: int | None = None) -> list[Fact]:
+        query = (
+            sa.select(outbox).where(outbox.c.run_id == run_id, outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
+        )
+        return [_fact(row) for row in await self._connection.execute(query)]
+
+
+def _body(fact: Fact) -> dict[str, Any]:
+    return {
+        "surgery_id": fact.surgery_id,
+        "timestamp": fact.timestamp.astimezone(UTC).isoformat() if fact.timestamp else None,
+        "camera": fact.camera,
+        "item_id": fact.item.item_id if fact.item else None,
+        "item_name": fact.item.item_name if fact.item else None,
+        "qty": fact.qty,
+        "doctor_id": fact.doctor_id,
+        "top": [[score.label, score.score] for score in fact.top],
+        "reason": fact.reason,
+        "posting_id": _text(fact.posting_id),
+        "confirmation_id": _text(fact.confirmation_id),
+        "sighting_id": _text(fact.sighting_id),
+    }
+
+
+def _fact(row: sa.Row[Any]) -> Fact:
+    body = row.body
+    item = Item(item_id=body["item_id"], item_name=body["item_name"]) if body["item_id"] is not None else None
+    return Fact(
+        kind=FactKind(row.kind),
+        run_id=row.run_id,
+        surgery_id=body["surgery_id"],
+        at=row.at,
+        seq=row.seq,
+        timestamp=datetime.fromisoformat(body["timestamp"]) if body["timestamp"] else None,
+        camera=body["camera"],
+        item=item,
+        qty=body["qty"],
+        doctor_id=body["doctor_id"],
+        top=tuple(Score(label=label, score=score) for label, score in body["top"]),
+        reason=body["reason"],
+        posting_id=_uuid(body["posting_id"]),
+        confirmation_id=_uuid(body["confirmation_id"]),
+        sighting_id=_uuid(body["sighting_id"]),
+    )
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value else None
+
+
+def _uuid(value: str | None) -> UUID | None:
+    return UUID(value) if value else None

@@ -1,0 +1,146 @@
+"""The tables. Alembic's history in `migrations/` must give exactly these; a test compares the two.
+
+The constraints make a wrong state impossible: one active run per surgery_id, one active run per camera, one
+placeholder per question, at most one void per posting.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware datetimes in and out, UTC in the database. SQLite keeps no zone, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "a naive datetime must not reach the database"
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        assert isinstance(value, datetime)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ACTIVE = "state IN ('starting', 'running')"
+
+surgeries = sa.Table(
+    "surgeries",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("surgery_id", sa.String(6), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("cameras", sa.JSON, nullable=False),
+    sa.Column("candidates", sa.JSON, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.CheckConstraint("state IN ('starting', 'running', 'ended', 'failed')", name="state"),
+    sa.Index(
+        "uq_surgeries_active",
+        "surgery_id",
+        unique=True,
+        sqlite_where=sa.text(_ACTIVE),
+        postgresql_where=sa.text(_ACTIVE),
+    ),
+)
+
+# A row stands for as long as the run holds the camera; the primary key is the reservation.
+camera_holds = sa.Table(
+    "camera_holds",
+    metadata,
+    sa.Column("camera", sa.String(64), primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False),
+)
+
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False),
+    sa.Column("camera", sa.String(64), nullable=False),
+    sa.Column("label", sa.String(200), nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("peak", sa.Float, nullable=False),
+    sa.Column("top", sa.JSON, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
+    sa.Column("merged_into", sa.Uuid, sa.ForeignKey("sightings.id")),
+    sa.CheckConstraint("outcome IN ('booked', 'asked', 'ignored', 'merged')", name="outcome"),
+    sa.CheckConstraint("(outcome = 'merged') = (merged_into IS NOT NULL)", name="merged_into"),
+    sa.Index("ix_sightings_run_label", "run_id", "label", "started_at"),
+)
+
+postings = sa.Table(
+    "postings",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("item_id", sa.String(200), nullable=False),
+    sa.Column("item_name", sa.String(200), nullable=False),
+    sa.Column("qty", sa.Integer, nullable=False),
+    sa.Column("doctor_id", sa.String(64), nullable=False),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("timestamp", UtcDateTime, nullable=False),
+    sa.Column("posted_at", UtcDateTime, nullable=False),
+    sa.Column("sighting_id", sa.Uuid, sa.ForeignKey("sightings.id")),
+    sa.Column("confirmation_id", sa.Uuid),
+    sa.Column("voids", sa.Uuid, sa.ForeignKey("postings.id"), unique=True),
+    sa.CheckConstraint("kind IN ('consumption', 'placeholder', 'void')", name="kind"),
+    sa.CheckConstraint("kind <> 'void' OR voids IS NOT NULL", name="void_names_its_posting"),
+    # One recognition or one confirmation is one posting of quantity 1.
+    sa.CheckConstraint("qty = 1", name="qty"),
+    sa.UniqueConstraint("sighting_id", "kind", name="uq_postings_sighting_kind"),
+)
+
+confirmations = sa.Table(
+    "confirmations",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False),
+    sa.Column("sighting_id", sa.Uuid, sa.ForeignKey("sightings.id"), nullable=False, unique=True),
+    sa.Column("placeholder_id", sa.Uuid, sa.ForeignKey("postings.id"), nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("prompt_text", sa.Text, nullable=False),
+    sa.Column("options", sa.JSON, nullable=False),
+    sa.Column("model_top1_label", sa.String(200), nullable=False),
+    sa.Column("model_top1_confidence", sa.Float, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("settled_at", UtcDateTime),
+    sa.Column("settled_by", sa.String(64)),
+    sa.Column("chosen_label", sa.String(200)),
+    sa.CheckConstraint("state IN ('pending', 'confirmed', 'rejected', 'unresolved')", name="state"),
+    sa.CheckConstraint("(state = 'confirmed') = (chosen_label IS NOT NULL)", name="chosen_label"),
+    sa.Index("ix_confirmations_queue", "run_id", "state", "created_at"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Index("ix_outbox_run_seq", "run_id", "seq"),
+    sqlite_autoincrement=True,
+)

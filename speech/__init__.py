@@ -1,0 +1,1 @@
+"""Text to MP3, WAV to text, text to an answer."""
