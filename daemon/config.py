@@ -92,7 +92,7 @@ class InferenceSettings(Section):
     window_frames_min: int = Field(3, ge=1, le=600)
     open_share: float = Field(0.6, gt=0, le=1)
     absence_s: float = Field(2.0, gt=0, le=600)
-    gap_max_s: float = Field(1.5, gt=0, le=60)
+    gap_max_s: float = Field(1.75, gt=0, le=60)
     auto_confirm: float = Field(0.90, gt=0, le=1)
     ask_above: float = Field(0.50, ge=0, le=1)
     option_min: float = Field(0.05, ge=0, le=1)

@@ -41,9 +41,10 @@ def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
     ages = [([camera], now - s.last_packet_mono_s) for camera, s in stats.items() if s.last_packet_mono_s is not None]
     yield gauge("orwatch_camera_packet_age_seconds", "Since the last packet", ["camera"], ages)
     batcher = pipeline.batcher
-    drops: list[tuple[list[str], float]] = [([cause], count) for cause, count in batcher.drops.items()]
-    yield counter("orwatch_frames_dropped", "Frames that were not classified", ["cause"], drops)
-    yield counter("orwatch_frames_classified", "Frames classified", [], [([], batcher.classified)])
+    drops: list[tuple[list[str], float]] = [([*by], count) for by, count in batcher.drops_by_camera.items()]
+    yield counter("orwatch_frames_dropped", "Frames that were not classified", ["camera", "cause"], drops)
+    classified: list[tuple[list[str], float]] = [([c], count) for c, count in batcher.classified_by_camera.items()]
+    yield counter("orwatch_frames_classified", "Frames classified", ["camera"], classified)
     lost = pipeline.predictions_dropped
     yield counter("orwatch_predictions_dropped", "Scores dropped before the event loop took them", [], [([], lost)])
     yield gauge("orwatch_event_listeners", "Open event WebSockets", [], [([], feed.listeners)])
