@@ -7,8 +7,11 @@ recordings:
       - {label: 纱布, from_s: 3.2, to_s: 8.0, expect: book}
     distractors:                 # things on the picture that are no consumable
       - {from_s: 20.0, to_s: 24.0, note: a hand without anything}
+fusions:                         # one consumption seen by several cameras of one surgery
+  - {label: 纱布, cameras: {or-cam-01: {from_s: 3.2}, or-cam-02: {from_s: 4.0}}}
 """
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -56,12 +59,37 @@ class TruthRecording(BaseModel):
     distractors: tuple[Distractor, ...] = ()
 
 
+class FusionStart(BaseModel):
+    """When one camera begins to see a consumption that another one sees, too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_s: Offset
+
+
+class Fusion(BaseModel):
+    """One consumption in front of several cameras of a surgery: each recording lists it, the surgery counts it once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: Annotated[str, Field(min_length=1)]
+    cameras: Annotated[dict[str, FusionStart], Field(min_length=2)]
+
+
 class Truth(BaseModel):
-    """What happened on every recording, by its path."""
+    """What happened on every recording, by its path. fusions: for recordings that are cameras of one surgery."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recordings: Annotated[dict[str, TruthRecording], Field(min_length=1)]
+    fusions: tuple[Fusion, ...] = ()
+
+    def consumptions(self) -> Counter[tuple[str, str]]:
+        """(label, expect) -> how often, if all recordings are cameras of one surgery."""
+        counts = Counter((item.label, item.expect) for each in self.recordings.values() for item in each.items)
+        for fusion in self.fusions:
+            counts[fusion.label, "book"] -= len(fusion.cameras) - 1
+        return counts
 
 
 def load_truth(path: Path, labels: Collection[str] | None = None) -> Truth:

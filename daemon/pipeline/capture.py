@@ -66,6 +66,14 @@ class Capture:
         finally:
             self._health.forget(self._component)
 
+    def look(self) -> None:
+        """Report a picture that comes and shows nothing: a covered lens, a frozen encoder."""
+        if not self.is_up:
+            return
+        problem = "picture frozen" if self.stats.frozen_since else "picture covered" if self.stats.covered_since else ""
+        if self._health.set(self._component, ok=not problem, why=problem):
+            log.log(logging.WARNING if problem else logging.INFO, "camera %s: %s", self.camera, problem or "sees again")
+
     @property
     def _component(self) -> str:
         return f"camera:{self.camera}"

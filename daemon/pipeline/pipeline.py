@@ -1,6 +1,6 @@
 """All cameras of all surgeries in front of one classifier.
 
-capture threads -> batcher (bounded, drops counted) -> classifier thread -> hand-over (bounded, drops counted)
+capture threads -> repeats -> batcher (bounded, drops counted) -> classifier thread -> hand-over (bounded, drops counted)
 -> event loop -> the surgery's windows -> observations, which are awaited and never dropped.
 """
 
@@ -19,6 +19,7 @@ from daemon.domain.surgery import Surgery
 from daemon.health import Health
 from daemon.metrics import Metrics
 from daemon.pipeline.capture import Capture, reason
+from daemon.pipeline.repeats import Repeats
 from daemon.pipeline.watch import Observe, Watch
 from daemon.services.cameras import CamerasFailed
 from daemon.supervise import Backoff
@@ -66,7 +67,8 @@ class Pipeline:
         self._watch_of: dict[str, Watch] = {}
         self._predictions: Handover[Prediction] = Handover(_PREDICTIONS_MAX)
         self._turn = asyncio.Lock()
-        self.batcher = batcher_on(self._predictions.put)
+        self.repeats = Repeats(lambda frame: self.batcher.put(frame), self._predictions.put)
+        self.batcher = batcher_on(self.repeats.prediction)
 
     async def run(self) -> None:
         """Classify and route until cancelled. A crash of either side is raised here."""
@@ -141,6 +143,8 @@ class Pipeline:
         opened = self._open.pop(run_id, None)
         if opened is not None:
             await _end(opened.tasks)
+            for camera in opened.captures:
+                self.repeats.forget(camera)
 
     async def stop(self) -> None:
         """The process ends: cameras go, sightings stay undecided, surgeries stay running."""
@@ -153,7 +157,7 @@ class Pipeline:
         captures = {
             camera: Capture(
                 self._sources[camera],
-                on_frame=self.batcher.put,
+                on_frame=self.repeats.frame,
                 on_gap=self._gap,
                 health=self._health,
                 backoff=self._backoff,
@@ -185,6 +189,8 @@ class Pipeline:
                 await self._settle(prediction)
             if time.monotonic() - ticked_mono_s >= _TICK_S:
                 ticked_mono_s = time.monotonic()
+                for capture in self.captures.values():
+                    capture.look()
                 async with self._turn:
                     for watch in list(self._watches.values()):
                         await watch.tick(datetime.now(UTC))

@@ -17,6 +17,7 @@ COUNTERS = {
     "key_frames": "Key frames received",
     "decoded": "Pictures decoded",
     "sampled": "Frames handed to the classifier",
+    "repeated": "Frames that repeat the last picture, because nothing moved",
     "skipped": "Packets that needed no decoding",
     "behind": "Times that pictures were dropped to catch up with the camera",
     "damaged": "Packets or pictures that could not be decoded",
@@ -45,6 +46,10 @@ def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
     yield counter("orwatch_frames_dropped", "Frames that were not classified", ["camera", "cause"], drops)
     classified: list[tuple[list[str], float]] = [([c], count) for c, count in batcher.classified_by_camera.items()]
     yield counter("orwatch_frames_classified", "Frames classified", ["camera"], classified)
+    reused = pipeline.repeats.reused
+    yield counter("orwatch_frames_reused", "Repeated pictures that kept their scores", [], [([], reused)])
+    oldest: list[tuple[list[str], float]] = [([], batcher.oldest_classified_s)]
+    yield gauge("orwatch_frame_age_max_seconds", "Greatest age of a frame when it went to the model", [], oldest)
     lost = pipeline.predictions_dropped
     yield counter("orwatch_predictions_dropped", "Scores dropped before the event loop took them", [], [([], lost)])
     yield gauge("orwatch_event_listeners", "Open event WebSockets", [], [([], feed.listeners)])

@@ -1,0 +1,195 @@
+"""One camera: one blocking `run` is one connection attempt. Reconnecting is the caller's business.
+
+The thread that calls `run` receives, decodes and scales; there is no other. It reads a packet, asks the clock when
+that was and the picker whether it is wanted, and hands on what is. A consumer that blocks in `on_frame` holds the
+camera up: hand over and return.
+"""
+
+from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import av
+from av.container.input import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streams.adaptive import Stillness
+from streams.address import is_network, redacted
+from streams.clock import Clock, FileClock, LiveClock, Timeline
+from streams.config import SourceConfig
+from streams.decoder import Decoder
+from streams.errors import StreamBroken, StreamError, StreamStalled
+from streams.frame import Frame, Rgb
+from streams.health import PictureHealth
+from streams.opening import in_our_words, interrupted_after_s, opened
+from streams.picker import Pick, Picker
+from streams.recording import packets_of
+from streams.scale import Scaler
+from streams.stats import StreamStats
+
+__all__ = ["Source", "SourceConfig"]
+
+log = logging.getLogger(__name__)
+
+
+class Source:
+    """A camera or a recording, read by whoever calls `run`."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+        self.stats = StreamStats()
+        self._health = PictureHealth(config.frozen_after_s)
+
+    def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
+        """Read until stop is set or the recording ends; raise a StreamError otherwise.
+
+        on_frame: called in this thread. stop: noticed with the next packet, at the latest after the read time-out.
+        """
+        config = self.config
+        with opened(
+            config.classified_url,
+            transport=config.transport,
+            connect_timeout_s=config.connect_timeout_s,
+            read_timeout_s=config.read_timeout_s,
+            stop=stop,
+        ) as connection:
+            if connection is None:
+                return
+            container, stream = connection
+            connected = _Connection(config, self.stats, self._health, stream, on_frame)
+            log.info(
+                "%s: %s %dx%d from %s, decoded in %s",
+                config.camera,
+                self.stats.codec,
+                self.stats.width,
+                self.stats.height,
+                redacted(config.classified_url),
+                self.stats.decoder,
+            )
+            if is_network(config.classified_url):
+                self._run_live(connected, container, stream, stop)
+            else:
+                self._run_file(connected, container, stream, stop)
+
+    def _run_live(
+        self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
+    ) -> None:
+        timeline, clock = Timeline(), LiveClock(datetime.now(UTC), time.monotonic())
+        url = self.config.classified_url
+        silence_max_s = interrupted_after_s(self.config.read_timeout_s)
+        last_mono_s = time.monotonic()
+        failure: StreamError = StreamBroken(f"{redacted(url)}: the camera ended the stream")
+        try:
+            for packet in container.demux(stream):
+                now_mono_s = time.monotonic()
+                if stop.is_set() or not packet.size:  # PyAV marks the end by an empty packet
+                    break
+                # When libav is interrupted it first gives out the picture that it held, and would wait once more.
+                if now_mono_s - last_mono_s >= silence_max_s:
+                    failure = StreamStalled(redacted(url))
+                    break
+                stream_s = timeline.stream_s(_stamp_s(packet), now_mono_s)
+                # libavformat holds a picture until the next one begins: what has just arrived is one frame further on.
+                late_s = clock.arrived(stream_s + timeline.step_s, now_mono_s)
+                self.stats.jumps += timeline.jumped
+                connected.packet(packet, stream_s, late_s, clock)
+                last_mono_s = time.monotonic()
+        except av.FFmpegError as error:
+            failure = in_our_words(error, url, opening=False)
+        if not stop.is_set():
+            raise failure  # outside the except block: libav's error carries the address with its password
+
+    def _run_file(
+        self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
+    ) -> None:
+        config = self.config
+        clock = FileClock(config.started_at or datetime.now(UTC))
+        start_mono_s = time.monotonic()
+        failure: StreamError
+        try:
+            for packet, stream_s in packets_of(container, stream, loop=config.loop):
+                if config.pace == "live":
+                    stop.wait(max(0.0, start_mono_s + stream_s - time.monotonic()))
+                if stop.is_set():
+                    return
+                connected.packet(packet, stream_s, 0.0, clock)
+            connected.finish(clock)
+        except av.FFmpegError as error:
+            failure = in_our_words(error, config.classified_url, opening=False)
+        else:
+            return
+        raise failure
+
+
+class _Connection:
+    """What one attempt keeps between two packets."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        stats: StreamStats,
+        health: PictureHealth,
+        stream: VideoStream,
+        on_frame: Callable[[Frame], None],
+    ) -> None:
+        self._config, self._stats, self._health, self._on_frame = config, stats, health, on_frame
+        decoder = Decoder(stream, config.hwaccel)
+        context = stream.codec_context
+        self._stillness = Stillness(context.width * context.height) if config.adaptive else None
+        self._picker = Picker(decoder, config.sample_fps, self._stillness, stats)
+        self._scaler = Scaler(config.picture)
+        self._last_rgb: Rgb | None = None
+        stats.codec, stats.width, stats.height = context.name, context.width, context.height
+        stats.fps = float(stream.average_rate or stream.guessed_rate or 0)
+        stats.decoder = decoder.name
+
+    def packet(self, packet: Packet[VideoStream], stream_s: float, late_s: float, clock: Clock) -> None:
+        stats = self._stats
+        stats.packets += 1
+        stats.bytes += packet.size
+        stats.lag_s = late_s
+        stats.last_packet_mono_s = time.monotonic()
+        # From here on stamps are seconds of our own timeline, so that a frame comes out of the decoder with its time.
+        packet.pts = round(stream_s / packet.time_base)
+        for pick in self._picker.push(packet, stream_s, late_s):
+            self._hand_on(pick, clock)
+
+    def finish(self, clock: Clock) -> None:
+        for pick in self._picker.finish():
+            self._hand_on(pick, clock)
+
+    def _hand_on(self, pick: Pick, clock: Clock) -> None:
+        captured_at, captured_mono_s = clock.captured(pick.stream_s, time.monotonic())
+        stats = self._stats
+        repeated = pick.frame is None
+        if pick.frame is not None:
+            self._last_rgb = self._scaler.rgb(pick.frame)
+            self._health.look(self._last_rgb, captured_at)
+            if self._stillness is not None:
+                self._stillness.picture(self._last_rgb, pick.stream_s)
+            stats.width, stats.height = pick.frame.width, pick.frame.height
+            stats.frozen_since, stats.covered_since = self._health.frozen_since, self._health.covered_since
+        assert self._last_rgb is not None, "a picture is repeated only after one was decoded"
+        stats.sampled += 1
+        stats.repeated += repeated
+        stats.last_frame_at = captured_at
+        self._on_frame(
+            Frame(
+                camera=self._config.camera,
+                rgb=self._last_rgb,
+                captured_at=captured_at,
+                captured_mono_s=captured_mono_s,
+                stream_s=pick.stream_s,
+                repeated=repeated,
+            )
+        )
+
+
+def _stamp_s(packet: Packet[VideoStream]) -> float | None:
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None else float(stamp * packet.time_base)

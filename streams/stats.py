@@ -1,0 +1,38 @@
+"""Live figures of one camera: written by its capture thread alone, read from any thread."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamStats:
+    """Counters run on over reconnects of the same Source."""
+
+    # counters
+    packets: int = 0
+    bytes: int = 0
+    key_frames: int = 0
+    decoded: int = 0
+    sampled: int = 0  # frames handed on, repeated ones included
+    repeated: int = 0  # of these, without decoding, because nothing moved
+    skipped: int = 0  # packets that were never decoded
+    behind: int = 0  # times that pictures were dropped to catch up with the camera
+    damaged: int = 0  # packets or pictures that could not be decoded or were corrupt
+    jumps: int = 0  # of the camera's stamps
+    wakes: int = 0  # still -> full, seen in the compressed stream
+    late_wakes: int = 0  # still -> full, seen only in the next key frame
+    # what the stream is
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    gop_frames: int = 0
+    decoder: str = ""  # "software", "cuda", ...
+    mode: Literal["full", "still"] = "full"
+    # how it is
+    lag_s: float = 0.0  # of the newest packet behind the least delayed ones
+    frozen_since: datetime | None = None
+    covered_since: datetime | None = None
+    last_packet_mono_s: float | None = None
+    last_frame_at: datetime | None = None

@@ -1,0 +1,166 @@
+"""What cameras do wrong, done to a real server: each fault is one error, in time, and a stop is always heard.
+
+The times are bounds that the product promises (a stall is seen in 2 s), not measurements.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from streams import Frame, Source, SourceConfig, StreamBroken, StreamStalled, StreamUnreachable
+from tests.servers.rtsp import RtspCamera, SilentServer, free_port
+from tests.streams.clips import counted, encode
+from tests.streams.reading import SMALL, Reader
+
+Rtsp = Callable[..., RtspCamera]
+# A stall is promised to be seen within the read timeout; the margin is this machine's. libav gives out the picture that
+# it held when it is interrupted, and waiting once more after it (twice the timeout) was a bug once.
+READ_TIMEOUT_S = 1.5
+SEEN_WITHIN_S = 1.5 * READ_TIMEOUT_S
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_frozen_encoder_is_seen_in_time(rtsp: Rtsp, h264: Path, transport: str) -> None:
+    camera = rtsp(h264)
+    with Reader(url=camera.url, transport=transport, read_timeout_s=READ_TIMEOUT_S) as reader:
+        reader.wait_for(2)
+        camera.freeze()
+        assert isinstance(reader.wait_for_end(SEEN_WITHIN_S), StreamStalled)
+    camera.thaw()
+    with Reader(url=camera.url, transport=transport) as reader:
+        reader.wait_for(1)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_machine_that_is_gone_is_seen_in_time(rtsp: Rtsp, h265: Path, transport: str) -> None:
+    camera = rtsp(h265)
+    with Reader(url=camera.url, transport=transport, read_timeout_s=READ_TIMEOUT_S) as reader:
+        reader.wait_for(2)
+        camera.suspend()
+        assert isinstance(reader.wait_for_end(SEEN_WITHIN_S), StreamStalled)
+        assert isinstance(reader.error, TimeoutError)
+    camera.resume()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_killed_camera_is_seen_and_comes_back_on_its_port(rtsp: Rtsp, h264: Path, transport: str) -> None:
+    camera = rtsp(h264)
+    with Reader(url=camera.url, transport=transport, read_timeout_s=READ_TIMEOUT_S) as reader:
+        reader.wait_for(2)
+        port = camera.port
+        camera.kill()
+        assert isinstance(reader.wait_for_end(SEEN_WITHIN_S), StreamBroken)
+    with Reader(url=camera.url) as reader:
+        assert isinstance(reader.wait_for_end(), StreamUnreachable)
+    camera.start()
+    assert camera.port == port
+    with Reader(url=camera.url) as reader:
+        reader.wait_for(1)
+
+
+def test_a_camera_that_ends_its_stream_is_broken(rtsp: Rtsp, tmp_path: Path) -> None:
+    camera = rtsp(encode(tmp_path / "short.mp4", counted(50, 160, 96), group=25), loop=False)
+    with Reader(url=camera.url, read_timeout_s=READ_TIMEOUT_S) as reader:
+        assert isinstance(reader.wait_for_end(), (StreamBroken, StreamStalled))
+    assert len(reader.frames) == 4
+
+
+def test_a_refused_port_is_unreachable_at_once() -> None:
+    with Reader(url=f"rtsp://ops:secret@127.0.0.1:{free_port()}/stream") as reader:
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamUnreachable)
+    assert isinstance(error, ConnectionError)
+    assert "Connection refused" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_a_name_that_does_not_exist_is_unreachable() -> None:
+    with Reader(url="rtsp://ops:secret@camera.invalid/stream") as reader:
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamUnreachable)
+    assert "camera.invalid" in str(error)
+
+
+def test_a_server_that_never_speaks_is_given_up_after_the_connect_timeout() -> None:
+    with SilentServer() as server, Reader(url=server.url, connect_timeout_s=0.5) as reader:
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamUnreachable)
+    assert "does not answer RTSP" in str(error)
+
+
+def test_what_answers_but_is_no_rtsp_server_is_named() -> None:
+    with SilentServer() as server, Reader(url=server.url) as reader:
+        server.answer(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamBroken)
+    assert "not RTSP" in str(error)
+
+
+def test_a_door_that_is_shut_again_is_unreachable() -> None:
+    with SilentServer() as server, Reader(url=server.url) as reader:
+        server.answer(b"")
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamUnreachable)
+    assert "closed the connection" in str(error) or "reset" in str(error)
+
+
+def test_a_stop_is_heard_while_connecting() -> None:
+    with SilentServer() as server, Reader(url=server.url, connect_timeout_s=3600) as reader:
+        server.wait_for_client()
+        reader.stop.set()
+        assert reader.wait_for_end() is None
+
+
+def test_a_camera_that_is_frozen_from_the_start_is_stalled(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    camera.freeze()
+    with Reader(url=camera.url, connect_timeout_s=2.0) as reader:
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamStalled)
+
+
+def test_a_stop_during_a_stall_is_no_error(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    with Reader(url=camera.url) as reader:
+        reader.wait_for(1)
+        camera.suspend()
+        reader.stop.set()
+        assert reader.wait_for_end() is None
+    camera.resume()
+
+
+def test_after_a_pause_of_this_machine_the_newest_frames_win(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    stop, held_up = threading.Event(), threading.Event()
+    ages_s: list[float] = []
+    source = Source(SourceConfig(camera="or-cam-01", url=camera.url, picture=SMALL))
+
+    def consume(frame: Frame) -> None:
+        ages_s.append(time.monotonic() - frame.captured_mono_s)
+        if len(ages_s) == 3:
+            held_up.wait(1.2)  # nobody sets it: the thread is kept from its camera
+        elif len(ages_s) == 7:
+            stop.set()
+
+    source.run(consume, stop)
+    assert source.stats.behind >= 1
+    assert source.stats.skipped > 0
+    assert all(age_s <= 0.5 for age_s in ages_s)
+
+
+def test_one_bad_camera_does_not_disturb_another(rtsp: Rtsp, h264: Path, h265: Path) -> None:
+    bad, good = rtsp(h264), rtsp(h265)
+    with Reader(url=bad.url) as failing, Reader(url=good.url) as reading:
+        failing.wait_for(1)
+        reading.wait_for(1)
+        bad.kill()
+        assert isinstance(failing.wait_for_end(), StreamBroken)
+        frames = reading.wait_for(len(reading.frames) + 4)
+    gaps = [after.stream_s - before.stream_s for before, after in pairwise(frames)]
+    assert max(gaps) < 0.6

@@ -1,0 +1,153 @@
+"""Recordings: which frames are sampled, when they were taken, how much is decoded."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streams import (
+    Picture,
+    Source,
+    SourceConfig,
+    StreamNotFound,
+    StreamUnsupported,
+    probe,
+)
+from tests.streams.clips import counted, encode, index_of
+from tests.streams.counter import counter_of
+from tests.streams.reading import SMALL, Reader, read_file
+
+START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+def test_the_frames_at_the_sampling_times_are_taken(clip: Path) -> None:
+    frames, source = read_file(clip, started_at=START)
+    expected = [round(25 * second) + offset for second in range(6) for offset in (0, 13)]
+    assert [index_of(frame.rgb) for frame in frames][:12] == expected
+    for frame, index in zip(frames, expected, strict=False):
+        assert frame.stream_s == pytest.approx(index / 25, abs=0.001)
+        assert (frame.captured_at - START).total_seconds() == pytest.approx(index / 25, abs=0.001)
+    assert source.stats.sampled == len(frames)
+
+
+def test_the_end_of_each_group_is_not_decoded(h264: Path) -> None:
+    frames, source = read_file(h264)
+    # 12 groups of 25 frames, samples at the key frame and 13 on; the first group is decoded whole, to learn its length,
+    # and nothing after the last sample of the recording is.
+    assert source.stats.decoded == 25 + 11 * 14
+    assert source.stats.skipped == 11 * 11
+    assert source.stats.packets == source.stats.decoded + source.stats.skipped
+    assert source.stats.gop_frames == 25
+    assert len(frames) == 24
+
+
+def test_with_one_sample_a_group_only_key_frames_are_decoded(h264: Path) -> None:
+    frames, source = read_file(h264, sample_fps=1.0)
+    assert [index_of(frame.rgb) for frame in frames] == list(range(0, 300, 25))
+    assert source.stats.decoded == 25 + 11
+
+
+@pytest.mark.parametrize(("group", "sample_fps"), [(7, 2.0), (40, 2.0), (60, 2.0), (25, 5.0), (300, 2.0)])
+def test_groups_of_any_length_are_sampled_without_drift(tmp_path: Path, group: int, sample_fps: float) -> None:
+    clip = encode(tmp_path / "clip.mp4", counted(200, 160, 96), group=group)
+    frames, _ = read_file(clip, sample_fps=sample_fps)
+    for frame in frames:
+        assert index_of(frame.rgb, 160) == round(frame.stream_s * 25)
+    assert len(frames) == pytest.approx(8 * sample_fps, rel=0.15)
+
+
+def test_b_frames_are_sampled_in_the_order_they_were_filmed(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mp4", counted(150), group=25, b_frames=3, options={"preset": "veryfast"})
+    frames, _ = read_file(clip)
+    assert [index_of(frame.rgb) for frame in frames] == [
+        base + offset for base in range(0, 150, 25) for offset in (0, 13)
+    ]
+
+
+def test_over_the_loop_time_runs_on(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mp4", counted(50, 160, 96), group=25)
+    with Reader(url=str(clip), pace="fast", loop=True, started_at=START) as reader:
+        frames = reader.wait_for(10)
+    assert [index_of(frame.rgb, 160) for frame in frames] == [0, 13, 25, 38] * 2 + [0, 13]
+    assert [round(frame.stream_s * 25) for frame in frames] == [0, 13, 25, 38, 50, 63, 75, 88, 100, 113]
+    assert frames[9].captured_at == START + timedelta(seconds=frames[9].stream_s)
+
+
+def test_at_live_pace_a_recording_takes_its_time(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mp4", counted(50, 160, 96), group=25)
+    with Reader(url=str(clip), pace="live") as reader:
+        frames = reader.wait_for(3)
+        assert frames[2].captured_mono_s - frames[0].captured_mono_s >= 0.9
+        assert reader.wait_for_end() is None
+
+
+def test_a_stop_ends_a_recording_at_once(h264: Path) -> None:
+    stop = threading.Event()
+    frames = []
+
+    def keep(frame: object) -> None:
+        frames.append(frame)
+        stop.set()
+
+    Source(SourceConfig(camera="or-cam-01", url=str(h264), pace="fast", picture=SMALL)).run(keep, stop)
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_the_counter_of_the_footage_says_that_the_right_frames_were_taken(footage: Path, fit: str) -> None:
+    with Reader(url=str(footage), pace="fast", picture=Picture(width=224, height=224, fit=fit)) as reader:  # type: ignore[arg-type]
+        frames = reader.wait_for(8)
+    assert [counter_of(frame.rgb) for frame in frames] == [0, 13, 25, 38, 50, 63, 75, 88]
+
+
+def test_the_sub_stream_is_the_one_that_is_read(tmp_path: Path, h264: Path) -> None:
+    sub = encode(tmp_path / "sub.mp4", counted(25, 160, 96), group=25)
+    frames, source = read_file(h264, detect_url=str(sub))
+    assert (source.stats.width, source.stats.height) == (160, 96)
+    assert len(frames) == 2
+
+
+def test_a_missing_device_falls_back_to_software(h264: Path) -> None:
+    for hwaccel in ("auto", "cuda", "no-such-device"):
+        frames, source = read_file(h264, hwaccel=hwaccel)
+        assert len(frames) == 24
+        if hwaccel == "no-such-device":
+            assert source.stats.decoder == "software"
+
+
+def test_a_damaged_recording_is_read_around_the_damage(tmp_path: Path, h264: Path) -> None:
+    data = bytearray(h264.read_bytes())
+    rng = np.random.default_rng(1)
+    middle = len(data) // 2
+    data[middle : middle + 3000] = rng.integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    frames, _ = read_file(broken)
+    indexes = [index_of(frame.rgb) for frame in frames]
+    assert indexes[:8] == [0, 13, 25, 38, 50, 63, 75, 88]
+    assert indexes[-2:] == [275, 288]
+
+
+def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StreamNotFound, match=r"nothing\.mp4"):
+        read_file(tmp_path / "nothing.mp4")
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video", encoding="utf-8")
+    with pytest.raises(StreamUnsupported, match=r"notes\.mp4"):
+        read_file(text)
+
+
+def test_an_address_of_another_kind_is_refused_without_its_password() -> None:
+    with pytest.raises(StreamUnsupported, match="expected rtsp://") as caught:
+        read_file("http://user:secret@127.0.0.1/video")  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)
+
+
+def test_a_probe_says_what_a_recording_is(clip: Path) -> None:
+    info = probe(str(clip))
+    assert info.codec in ("h264", "hevc")
+    assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
+    assert info.gop_s == pytest.approx(1.0)
+    assert info.bitrate_bps > 1000

@@ -1,0 +1,124 @@
+"""Live cameras: a real RTSP server, both codecs, TCP and UDP, passwords."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+
+from streams import StreamNotFound, StreamUnauthorized, probe
+from tests.servers.rtsp import RtspCamera
+from tests.streams.clips import counted, encode, index_of
+from tests.streams.counter import counter_of
+from tests.streams.reading import Reader
+
+Rtsp = Callable[..., RtspCamera]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_live_camera_is_sampled(rtsp: Rtsp, clip: Path, transport: str) -> None:
+    camera = rtsp(clip)
+    with Reader(url=camera.url, transport=transport) as reader:
+        frames = reader.wait_for(5)
+    assert [round(frame.stream_s * 25) for frame in frames] == [0, 13, 25, 38, 50]
+    first = index_of(frames[0].rgb)
+    assert first % 25 == 0, "the first sample is a key frame"
+    assert [index_of(frame.rgb) - first for frame in frames] == [0, 13, 25, 38, 50]
+    assert reader.error is None
+    stats = reader.source.stats
+    assert stats.codec in ("h264", "hevc")
+    assert (stats.width, stats.height, stats.gop_frames, stats.decoder) == (320, 240, 25, "software")
+    assert (stats.behind, stats.damaged, stats.jumps) == (0, 0, 0)
+
+
+def test_a_frame_carries_the_time_at_which_it_left_the_camera(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    with Reader(url=camera.url) as reader:
+        frames = reader.wait_for(6)
+    # The first one or two wait in libav while it looks at the stream; nothing later can tell how long.
+    errors_s = [
+        frame.captured_mono_s - camera.sent_mono_s(index_of(frame.rgb), before_mono_s=time.monotonic())
+        for frame in frames[3:]
+    ]
+    # A busy machine delays single packets; the clock goes by the least delayed one. Less than the one frame (0.04 s)
+    # that libavformat holds back.
+    assert min(abs(error_s) for error_s in errors_s) < 0.03
+    assert max(abs(error_s) for error_s in errors_s) < 0.15
+    times = [frame.captured_at for frame in frames]
+    assert times == sorted(times)
+    assert all(at.tzinfo is not None for at in times)
+
+
+def test_the_clip_runs_on_over_its_loop(rtsp: Rtsp, tmp_path: Path) -> None:
+    camera = rtsp(encode(tmp_path / "short.mp4", counted(50), codec="libx265", group=25))
+    with Reader(url=camera.url, sample_fps=1.0) as reader:
+        frames = reader.wait_for(4)
+    assert [index_of(frame.rgb) for frame in frames] == [0, 25, 0, 25]
+    assert [round(frame.stream_s * 25) for frame in frames] == [0, 25, 50, 75]
+    assert reader.source.stats.jumps == 0
+
+
+@pytest.mark.parametrize("auth", ["basic", "digest"])
+def test_a_password_is_asked_and_never_shown(
+    rtsp: Rtsp,
+    h264: Path,
+    auth: Literal["basic", "digest"],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    camera = rtsp(h264, user="ops", password="p@ss/w:rd", auth=auth)
+    caplog.set_level(logging.DEBUG)
+    with Reader(url=camera.url) as reader:
+        reader.wait_for(1)
+    with Reader(url=camera.url.replace("w%3Ard", "wrong")) as reader:
+        refused = reader.wait_for_end()
+    assert isinstance(refused, StreamUnauthorized)
+    assert isinstance(refused, PermissionError)
+    with Reader(url=f"rtsp://127.0.0.1:{camera.port}{camera.path}") as reader:
+        assert isinstance(reader.wait_for_end(), StreamUnauthorized)
+    written = capfd.readouterr()
+    everything = f"{refused!r} {refused.__cause__!r} {refused.__context__!r} {caplog.text} {written.out} {written.err}"
+    assert "rtsp://***@127.0.0.1" in everything
+    assert "p@ss" not in everything
+    assert "p%40ss" not in everything
+
+
+def test_a_wrong_path_is_not_found(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    with Reader(url=camera.url + "/other") as reader:
+        assert isinstance(reader.wait_for_end(), StreamNotFound)
+
+
+def test_a_probe_says_what_a_camera_sends(rtsp: Rtsp, clip: Path) -> None:
+    camera = rtsp(clip, user="ops", password="secret")
+    info = probe(camera.url)
+    assert info.url == f"rtsp://***@127.0.0.1:{camera.port}/stream"
+    assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
+    assert 0 < info.open_s <= info.first_key_frame_s < 5
+
+
+def test_the_footage_over_the_wire_is_sampled_by_its_counter(rtsp: Rtsp, footage: Path) -> None:
+    camera = rtsp(footage)
+    with Reader(url=camera.url) as reader:
+        frames = reader.wait_for(4)
+    first = counter_of(frames[0].rgb)
+    assert [counter_of(frame.rgb) - first for frame in frames] == [0, 13, 25, 38]
+
+
+def test_nothing_is_left_behind_by_many_connections(rtsp: Rtsp, h264: Path) -> None:
+    camera = rtsp(h264)
+    process = psutil.Process()
+
+    def once() -> tuple[int, int]:
+        with Reader(url=camera.url) as reader:
+            reader.wait_for(1)
+        return threading.active_count(), process.num_fds()
+
+    first = once()
+    assert [once() for _ in range(4)] == [first] * 4
