@@ -7,8 +7,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -59,6 +59,12 @@ class CannotListen(OSError):
     hint = "Another program, or another orwatch, listens there: look with `ss -ltnp`, or change server.port."
 
 
+class OpenToAll(ConfigError):
+    """The control plane would listen to the world without keys."""
+
+    hint = 'Set auth.keys_file, or auth.mode = "none" to allow everyone everything.'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What runs: enough for the control plane and for whoever drives the daemon from inside (demo, bench, tests)."""
@@ -82,15 +88,14 @@ def load_catalogue(settings: Settings) -> Catalogue:
 
 
 def load_keys(settings: Settings) -> Keys | None:
-    """None where everyone may do everything. Raises ConfigError rather than listen to the world without keys."""
+    """None where everyone may do everything. Raises OpenToAll, KeysBroken."""
     if settings.auth.mode == "none":
         return None
     if settings.auth.keys_file is not None:
         return read_keys(settings.auth.keys_file, frozenset(settings.rooms))
     if not settings.server.is_loopback:
-        raise ConfigError(
-            f"server.host: {settings.server.host!r} is reachable from outside and no API key is configured;"
-            ' set auth.keys_file, or auth.mode = "none" to allow everyone everything'
+        raise OpenToAll(
+            f"server.host: {settings.server.host!r} is reachable from outside, and auth.keys_file is not set"
         )
     return None
 
@@ -219,9 +224,9 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         await engine.dispose()
 
 
-async def serve(settings: Settings) -> None:
-    """Run the daemon until SIGTERM or SIGINT. Raises CannotListen before anything else is touched."""
-    logs.configure(settings.logs.level, settings.logs.format)
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[Parts, str]]:
+    """Everything, listening; yields the parts and the address. Raises CannotListen before anything else is touched."""
     with listening(settings.server.host, settings.server.port) as listener:
         async with running(settings) as parts:
             server = _Server(
@@ -234,15 +239,38 @@ async def serve(settings: Settings) -> None:
                     server_header=False,
                 )
             )
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, server.stop)
+            listens = asyncio.create_task(server.serve(sockets=[listener]), name="server")
             host, port = listener.getsockname()[:2]
-            log.info("orwatch listens on %s:%d, model %s on %s", host, port, parts.model.path, parts.model.provider)
+            try:
+                yield parts, f"{host}:{port}"
+            finally:
+                server.should_exit = True
+                await listens
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT. What `serving` raises is raised here."""
+    logs.configure(settings.logs.level, settings.logs.format)
+    async with serving(settings) as (parts, address):
+        with told_to_stop() as stop:
+            log.info("orwatch listens on %s, model %s on %s", address, parts.model.path, parts.model.provider)
             notify("READY=1")
-            await server.serve(sockets=[listener])
+            await stop.wait()
             notify("STOPPING=1")
             log.info("orwatch stops; running surgeries go on after the next start")
+
+
+@contextmanager
+def told_to_stop() -> Iterator[asyncio.Event]:
+    """Set by SIGTERM or Ctrl-C, which then do nothing else."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -262,10 +290,9 @@ def listening(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: ours stop the parts in their own order."""
 
-    def stop(self) -> None:
-        self.should_exit = True
-
-    def install_signal_handlers(self) -> None: ...
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def _batcher(model: Model, on_prediction: Callable[[Prediction], None], settings: Settings) -> Batcher:

@@ -15,7 +15,13 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 CameraId = Annotated[str, Field(pattern=CAMERA_ID)]
@@ -170,7 +176,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, file_secret_settings, init_settings
+        # The plain source of secrets knows no files for keys within sections.
+        return env_settings, NestedSecretsSettingsSource(file_secret_settings), init_settings
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -213,6 +220,9 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings
         )
     except ValidationError as error:
         raise ConfigError(_explain(error, path)) from None
+    except SettingsError as error:
+        # Its cause holds the value, which may be a secret; its own words hold the section only.
+        raise ConfigError(f"environment: {error}: expected JSON") from None
     return _anchored(settings, base)
 
 
@@ -287,6 +297,10 @@ def _refuse_unknown_variables() -> None:
     for name in os.environ:
         if name.startswith("ORWATCH_") and name.split("__")[0].upper() not in known:
             raise ConfigError(f"environment: {name} names no section of the configuration")
+    if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
+        for file in sorted(Path(credentials).glob("orwatch_*")):
+            if file.name.split("__")[0].upper() not in known:
+                raise ConfigError(f"credential {file.name} names no section of the configuration")
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

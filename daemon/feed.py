@@ -18,6 +18,9 @@ class Subscription(Generic[T]):
         self._overrun = False
 
     def offer(self, item: T) -> None:
+        # Room that comes after a loss must stay empty: what lies behind the gap would be taken for the next item.
+        if self._overrun:
+            return
         try:
             self._queue.put_nowait(item)
         except asyncio.QueueFull:

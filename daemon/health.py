@@ -1,12 +1,15 @@
 """What works and what does not, since when and why; and the watchdog that tells systemd."""
 
 import asyncio
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +46,19 @@ class Health:
 
 
 def notify(state: str) -> bool:
-    """Tell systemd, if it started us (sd_notify(3)). Returns whether there was anyone to tell."""
+    """Tell systemd, if it started us (sd_notify(3)). Returns whether there was anyone who listened."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram:
-        # A leading @ stands for the NUL of an abstract address.
-        datagram.connect("\0" + address[1:] if address[0] == "@" else address)
-        datagram.send(state.encode())
+        try:
+            # A leading @ stands for the NUL of an abstract address.
+            datagram.connect("\0" + address[1:] if address[0] == "@" else address)
+            datagram.send(state.encode())
+        except OSError as error:
+            # Surgeries must go on without systemd; without pings it will act on its own.
+            log.warning("systemd at %s cannot be told %r: %s", address, state, error)
+            return False
     return True
 
 

@@ -3,11 +3,15 @@
 onnxruntime-gpu falls back to the CPU without an error, and lists CUDA as available on machines without a GPU. So CUDA
 is requested only where it is listed, ONNX Runtime's own fallback is switched off, and afterwards
 `session.get_providers()` is the only truth. TensorRT is never requested: its library comes with no extra of ours.
+
+Since 1.29 its wheels report their use to their maker over HTTPS. Nothing leaves an operating room unasked, so that is
+switched off in the environment before the library is loaded.
 """
 
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +32,7 @@ _SEVERITY_ERROR = 3  # ONNX Runtime writes warnings about every unfused node to 
 def onnxruntime() -> ModuleType:
     """The one installed ONNX Runtime, imported on first use. Raises RuntimeMissing, RuntimeConflict."""
     check_distributions(_installed())
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime as ort
     except ImportError as cause:

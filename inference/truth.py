@@ -86,7 +86,9 @@ class Truth(BaseModel):
 
     def consumptions(self) -> Counter[tuple[str, str]]:
         """(label, expect) -> how often, if all recordings are cameras of one surgery."""
-        counts = Counter((item.label, item.expect) for each in self.recordings.values() for item in each.items)
+        counts: Counter[tuple[str, str]] = Counter(
+            (item.label, item.expect) for each in self.recordings.values() for item in each.items
+        )
         for fusion in self.fusions:
             counts[fusion.label, "book"] -= len(fusion.cameras) - 1
         return counts

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated
 
 from fastapi import Depends, Path, Request, Security
@@ -94,21 +94,33 @@ def needs(right: Right) -> Callable[[Request], Awaitable[Caller | None]]:
     return dependency
 
 
-def check_rooms(caller: Caller | None, cameras: tuple[str, ...], settings: Settings) -> None:
-    """A key bound to rooms sees only surgeries whose cameras all stand in them. Raises Forbidden."""
+def cameras_of(caller: Caller | None, settings: Settings) -> frozenset[str] | None:
+    """A key bound to rooms sees only surgeries whose cameras all stand in them. None: it is bound to none."""
     if caller is None or caller.rooms is None:
-        return
-    allowed = {camera for room in caller.rooms for camera in settings.rooms[room].cameras}
-    if not set(cameras) <= allowed:
+        return None
+    return frozenset(camera for room in caller.rooms for camera in settings.rooms[room].cameras)
+
+
+def check_rooms(caller: Caller | None, cameras: tuple[str, ...], settings: Settings) -> None:
+    """Raises Forbidden."""
+    allowed = cameras_of(caller, settings)
+    if allowed is not None and not allowed.issuperset(cameras):
         raise Forbidden
 
 
-async def check_surgery(caller: Caller | None, surgery_id: str, parts: Context) -> None:
-    """The same for a surgery that may not exist; what does not exist is for the route to say."""
+async def check_surgery(
+    caller: Caller | None, surgery_id: str, parts: Context, *, starting_at: datetime | None = None
+) -> None:
+    """The same for a surgery that may not exist; what does not exist is for the route to say.
+
+    starting_at: of a start, which concerns the earlier run only if it goes on with it.
+    """
     if caller is None or caller.rooms is None:
         return
     try:
         run = await read.surgery(parts.unit, surgery_id)
     except SurgeryNotFound:
         return
-    check_rooms(caller, run.cameras, parts.settings)
+    window = timedelta(hours=parts.settings.surgery.resume_window_h)
+    if starting_at is None or run.continues(starting_at, window):
+        check_rooms(caller, run.cameras, parts.settings)

@@ -88,5 +88,5 @@ async def _tell(socket: WebSocket, parts: Context, surgery_id: str, after: int) 
 
 async def _until_closed(socket: WebSocket) -> None:
     """What a client sends is not ours to read; its going away is."""
-    while True:
-        await socket.receive_text()
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass

@@ -42,7 +42,8 @@ class BodyLimit:
 
     async def _refuse(self, send: Send) -> None:
         code, message = HTTP[413]
-        await _answer(send, 413, body(code, message), {"connection": "close"})
+        # The connection stays: closing it with the body unread is a reset, and the client would never see the answer.
+        await _answer(send, 413, body(code, message), {})
 
 
 class RateLimit:

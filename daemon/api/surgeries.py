@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
 
 from daemon.api import schemas
-from daemon.api.context import Context, Parts, SurgeryId, check_rooms, check_surgery, needs, now
+from daemon.api.context import Context, Parts, SurgeryId, cameras_of, check_rooms, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
@@ -27,9 +28,11 @@ Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
 )
 async def start(request: schemas.SurgeryStartRequest, caller: Starter, parts: Parts) -> schemas.SurgeryApiResponse:
     """每个摄像头首帧就绪后才返回 200。客户端超时应不小于 300 秒。"""
+    at = now()
     check_rooms(caller, tuple(request.camera_ids), parts.settings)
+    await check_surgery(caller, request.surgery_id, parts, starting_at=at)
     message = await parts.surgeries.start(
-        request.surgery_id, tuple(request.camera_ids), tuple(request.candidate_consumables or ()), now()
+        request.surgery_id, tuple(request.camera_ids), tuple(request.candidate_consumables or ()), at
     )
     return schemas.SurgeryApiResponse(surgery_id=request.surgery_id, message=message)
 
@@ -40,6 +43,13 @@ async def end(request: schemas.SurgeryEndRequest, caller: Starter, parts: Parts)
     await check_surgery(caller, request.surgery_id, parts)
     message = await parts.surgeries.end(request.surgery_id, now())
     return schemas.SurgeryApiResponse(surgery_id=request.surgery_id, message=message)
+
+
+@router.get("/start", include_in_schema=False)
+@router.get("/end", include_in_schema=False)
+async def only_post() -> None:
+    """Otherwise `start` would be taken for a surgery_id, and the answer would be about its digits."""
+    raise HTTPException(405, headers={"Allow": "POST"})
 
 
 @router.get("/{surgery_id}/result", summary="查询手术结果", responses=answers(errors.ResultNotReady))
@@ -69,9 +79,8 @@ async def surgeries(
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> schemas.SurgeryPage:
     """最近开始的在前。限定手术间的密钥只能看到本手术间的手术。"""
-    rows = await read.surgeries(parts.unit, state=state, limit=limit, offset=offset)
-    if caller is not None and caller.rooms is not None:
-        rows = [run for run in rows if parts.settings.room_of(frozenset(run.cameras)) in caller.rooms]
+    allowed = cameras_of(caller, parts.settings)
+    rows = await read.surgeries(parts.unit, state=state, cameras=allowed, limit=limit, offset=offset)
     return schemas.SurgeryPage(surgeries=[_row(parts, run) for run in rows], limit=limit, offset=offset)
 
 
@@ -115,7 +124,8 @@ async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas
 @router.get(
     "/{surgery_id}/report.{form}",
     summary="消耗记录",
-    response_class=PlainTextResponse,
+    # Not PlainTextResponse: OpenAPI would then call the errors text/plain too.
+    response_class=Response,
     responses={
         **answers(errors.SurgeryNotFound),
         200: {"content": {"text/tab-separated-values": {}, "text/markdown": {}}, "description": "TSV 或 Markdown"},

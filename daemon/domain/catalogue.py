@@ -78,7 +78,10 @@ def resolve_candidates(
     unknown: neither in the catalogue nor a label. unseen: known, but no label of the model stands for it.
     """
     seen = {_key(label): label for label in labels if label not in background}
-    label_of = {product: label for label in seen.values() if (product := catalogue.find(label))}
+    labels_of: dict[Product, list[str]] = {}
+    for label in seen.values():
+        if product := catalogue.find(label):
+            labels_of.setdefault(product, []).append(label)
     words = [word.strip() for word in requested if word.strip()]
     everything = not words
     if everything:
@@ -88,13 +91,11 @@ def resolve_candidates(
     unseen: list[str] = []
     for word in words:
         product = catalogue.find(word)
-        label = label_of.get(product) if product else seen.get(_key(word))
-        if label is not None:
+        named = labels_of.get(product, []) if product else [label for key, label in seen.items() if key == _key(word)]
+        for label in named:
             by_label.setdefault(label, item_of(label, catalogue, word))
-        elif product is None:
-            unknown.append(word)
-        else:
-            unseen.append(word)
+        if not named:
+            (unseen if product else unknown).append(word)
     return Candidates(by_label=by_label, unknown=tuple(unknown), unseen=tuple(unseen))
 
 

@@ -64,6 +64,7 @@ class Capture:
         try:
             await keep_running(self._attempt, on_failure=self._failed, backoff=self._backoff)
         finally:
+            self.is_up = False
             self._health.forget(self._component)
 
     def look(self) -> None:

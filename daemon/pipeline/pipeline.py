@@ -1,7 +1,8 @@
 """All cameras of all surgeries in front of one classifier.
 
-capture threads -> repeats -> batcher (bounded, drops counted) -> classifier thread -> hand-over (bounded, drops counted)
--> event loop -> the surgery's windows -> observations, which are awaited and never dropped.
+capture threads -> repeats -> batcher (bounded, drops counted) -> classifier thread
+-> hand-over (bounded, drops counted) -> event loop -> the surgery's windows
+-> observations, which are awaited and never dropped.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from daemon.services.cameras import CamerasFailed
 from daemon.supervise import Backoff
 from inference.batcher import Batcher, Prediction
 from inference.sightings import Rules
+from streams.frame import Frame
 from streams.source import SourceConfig
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Pipeline:
         self._watch_of: dict[str, Watch] = {}
         self._predictions: Handover[Prediction] = Handover(_PREDICTIONS_MAX)
         self._turn = asyncio.Lock()
-        self.repeats = Repeats(lambda frame: self.batcher.put(frame), self._predictions.put)
+        self.repeats = Repeats(self._classify, self._predictions.put)
         self.batcher = batcher_on(self.repeats.prediction)
 
     async def run(self) -> None:
@@ -172,6 +174,9 @@ class Pipeline:
         opened = Open(surgery=surgery, captures=captures, tasks=tasks)
         self._open[surgery.id] = opened
         return opened
+
+    def _classify(self, frame: Frame) -> None:
+        self.batcher.put(frame)
 
     def _gap(self, camera: str) -> None:
         if watch := self._watch_of.get(camera):

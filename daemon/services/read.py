@@ -58,9 +58,12 @@ async def head_of_queue(unit: Unit, surgery_id: str) -> Confirmation:
     return queue[0]
 
 
-async def surgeries(unit: Unit, *, state: SurgeryState | None, limit: int, offset: int) -> list[Surgery]:
+async def surgeries(
+    unit: Unit, *, state: SurgeryState | None, cameras: frozenset[str] | None, limit: int, offset: int
+) -> list[Surgery]:
+    """Newest first. cameras: only surgeries that use no others."""
     async with unit.read() as tx:
-        return await tx.surgeries.page(state=state, limit=limit, offset=offset)
+        return await tx.surgeries.page(state=state, cameras=cameras, limit=limit, offset=offset)
 
 
 async def surgery(unit: Unit, surgery_id: str) -> Surgery:

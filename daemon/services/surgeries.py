@@ -65,6 +65,9 @@ class Surgeries:
                 surgery_id=surgery_id,
                 camera_ids=list(unknown),
             )
+        # Still ending, it is still running in the ledger: the answer would be "already running", and then it ends.
+        if ending := self._ends.get(surgery_id):
+            await asyncio.wait([ending])
         async with self._lock:
             if surgery_id in self._starts:
                 wanted, task = self._starts[surgery_id]
@@ -129,6 +132,10 @@ class Surgeries:
     ) -> tuple[Surgery, Surgery | None]:
         """The run that starts, holding its cameras, and the run it goes on with, if it does."""
         async with self._unit.begin() as tx:
+            # A start that failed while the ledger was away could not give its cameras back.
+            for left in await tx.surgeries.active():
+                if left.state is SurgeryState.STARTING and left.surgery_id not in self._starts:
+                    await tx.surgeries.save(_given_up(left))
             latest = await tx.surgeries.latest(surgery_id)
             if latest is not None and latest.state is SurgeryState.RUNNING:
                 if set(latest.cameras) != set(cameras):
@@ -156,13 +163,23 @@ class Surgeries:
 
     async def _bring_up(self, run: Surgery, previous: Surgery | None) -> str:
         candidates = self._candidates(run)
+        is_up = False
         try:
             await self._open(run)
-        except (CamerasFailed, asyncio.CancelledError) as error:
-            await asyncio.shield(self._give_up(run))
-            if isinstance(error, CamerasFailed):
-                raise _cannot_start(run, error) from error
-            raise
+            running = await self._confirm(run, previous)
+            is_up = True
+        except CamerasFailed as error:
+            raise _cannot_start(run, error) from error
+        finally:
+            # Cancelled, refused by a camera or by the ledger: whatever it was, nothing of it is left running.
+            if not is_up:
+                await asyncio.shield(self._give_up(run))
+        self._cameras.watch(running, candidates, resumed=False)
+        remarks = self._remarks(candidates)
+        log.info("surgery %s started, cameras %s. %s", run.surgery_id, ", ".join(run.cameras), remarks)
+        return STARTED + remarks
+
+    async def _confirm(self, run: Surgery, previous: Surgery | None) -> Surgery:
         running = replace(run, state=SurgeryState.RUNNING, ended_at=None)
         async with self._unit.begin() as tx:
             await tx.surgeries.save(running)
@@ -172,10 +189,7 @@ class Surgeries:
                 )
             kind = FactKind.SURGERY_RESUMED if previous else FactKind.SURGERY_STARTED
             await tx.emit(_fact(kind, running, datetime.now(run.started_at.tzinfo)))
-        self._cameras.watch(running, candidates, resumed=False)
-        remarks = self._remarks(candidates)
-        log.info("surgery %s started, cameras %s. %s", run.surgery_id, ", ".join(run.cameras), remarks)
-        return STARTED + remarks
+        return running
 
     async def _open(self, run: Surgery) -> None:
         for attempt in range(1, self._rules.attempts + 1):

@@ -89,11 +89,14 @@ def _yaml(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """A list of products, or the label file of earlier installations: `names` by index and `label_id` beside it."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if isinstance(content, dict) and isinstance(content.get("names"), dict | list):
-        names = content["names"]
-        codes = content.get("label_id") or content.get("label_ids") or {}
-        for number, key in enumerate(names if isinstance(names, dict) else range(len(names)), start=1):
-            code = codes.get(key, "") if isinstance(codes, dict) else (codes[key] if key < len(codes) else "")
-            yield number, {"name": _text(names[key]), "code": _text(code)}
+        names, given = _by_key(content["names"]), content.get("label_id") or content.get("label_ids") or {}
+        if not isinstance(given, dict | list):
+            raise CatalogueBroken(f"{path}: label_id: expected a list or mapping of codes, got {given!r}")
+        codes = _by_key(given)
+        if unknown := [key for key in codes if key not in names]:
+            raise CatalogueBroken(f"{path}: label_id: {unknown} have no name")
+        for number, (key, name) in enumerate(names.items(), start=1):
+            yield number, {"name": _text(name), "code": _text(codes.get(key))}
         return
     products = content.get("products") if isinstance(content, dict) else content
     if not isinstance(products, list):
@@ -107,6 +110,11 @@ def _yaml(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 raise CatalogueBroken(f"{path}: row {number}: unknown key {key!r}")
             row[name] = "\n".join(map(_text, value)) if isinstance(value, list) else _text(value)
         yield number, row
+
+
+def _by_key(entries: dict[Any, Any] | list[Any]) -> dict[Any, Any]:
+    """A list goes by its indexes."""
+    return entries if isinstance(entries, dict) else dict(enumerate(entries))
 
 
 _READERS = {".csv": _csv, ".xlsx": _xlsx, ".yaml": _yaml, ".yml": _yaml}

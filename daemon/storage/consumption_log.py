@@ -51,7 +51,7 @@ class ConsumptionLog:
         self._open[surgery.id] = (surgery, list(facts))
         tsv, page = self.paths(surgery)
         lines = self.tsv(facts)
-        if not tsv.exists() or tsv.read_text(encoding="utf-8") != lines:
+        if not tsv.exists() or tsv.read_bytes() != lines.encode():
             _replace(tsv, lines)
         _replace(page, self.markdown(surgery, facts))
 

@@ -93,7 +93,11 @@ class Unit:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except sa.exc.DatabaseError as error:
+        # A file that is damaged or was replaced is a bare DatabaseError; a broken constraint or a wrong statement is a
+        # class of its own, and a bug of ours.
+        if type(error) not in (sa.exc.DatabaseError, sa.exc.OperationalError):
+            raise
         raise LedgerUnavailable(f"{error.orig}") from error
 
 

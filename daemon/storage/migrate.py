@@ -31,7 +31,10 @@ def current(path: Path) -> str | None:
     engine = sa.create_engine(_url(path))
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if revision is None and (tables := sa.inspect(connection).get_table_names()):
+                raise SchemaUnknown(f"{path}: not a ledger database: it holds {', '.join(tables)}")
+            return revision
     except sa.exc.DatabaseError as error:
         raise SchemaUnknown(f"{path}: not a ledger database: {error.orig}") from error
     finally:

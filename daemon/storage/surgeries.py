@@ -34,11 +34,17 @@ class SurgeryRows:
         query = sa.select(surgeries).where(surgeries.c.state.in_([SurgeryState.STARTING, SurgeryState.RUNNING]))
         return [_surgery(row) for row in await self._connection.execute(query.order_by(surgeries.c.started_at))]
 
-    async def page(self, *, state: SurgeryState | None, limit: int, offset: int) -> list[Surgery]:
-        """Newest first."""
+    async def page(
+        self, *, state: SurgeryState | None, cameras: frozenset[str] | None, limit: int, offset: int
+    ) -> list[Surgery]:
+        """Newest first. cameras: only runs that use no others."""
         query = sa.select(surgeries).order_by(surgeries.c.started_at.desc(), surgeries.c.id)
         if state is not None:
             query = query.where(surgeries.c.state == state)
+        if cameras is not None:
+            # SQLite's own function: the ledger is always SQLite.
+            used = sa.func.json_each(surgeries.c.cameras).table_valued("value")
+            query = query.where(~sa.select(used.c.value).where(used.c.value.not_in(cameras)).exists())
         return [_surgery(row) for row in await self._connection.execute(query.limit(limit).offset(offset))]
 
     async def save(self, surgery: Surgery) -> None:

@@ -1,0 +1,236 @@
+"""What `orwatch check` looks at. Each check gives lines; none of them stops the next, and none changes anything."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import daemon
+from daemon.app import background_of, listening, load_catalogue, load_keys, load_model
+from daemon.cli.failures import line_of
+from daemon.cli.probing import Wanted, advice, probe_all, summary
+from daemon.config import Settings
+from daemon.domain.catalogue import resolve_candidates
+from daemon.storage import migrate
+from inference.model import Model
+from inference.runtime import onnxruntime
+
+State = Literal["ok", "note", "problem"]
+OK: State = "ok"
+NOTE: State = "note"
+PROBLEM: State = "problem"
+
+_SHOWN_MAX = 8
+
+
+class Line(NamedTuple):
+    """One finding. A note does not keep the daemon from running."""
+
+    state: State
+    what: str
+    found: str
+    mend: str = ""
+
+
+def check_installation() -> list[Line]:
+    return [*_gathered("package", _package), *_gathered("onnxruntime", _runtime)]
+
+
+def check_site(settings: Settings) -> list[Line]:
+    """All that can be seen without connecting to anything."""
+    model: list[Model] = []
+
+    def load() -> Iterator[Line]:
+        model.append(load_model(settings))
+        yield from _model(settings, model[0])
+
+    lines = _gathered("cameras", lambda: _cameras(settings))
+    lines += _gathered("access", lambda: _access(settings))
+    lines += _gathered("model", load)
+    lines += _gathered("catalogue", lambda: _catalogue(settings, model[0] if model else None))
+    lines += _gathered("ledger", lambda: _ledger(settings))
+    lines += _gathered("logs", lambda: _logs(settings))
+    lines += _gathered("port", lambda: _port(settings))
+    return lines
+
+
+async def check_cameras(settings: Settings) -> list[Line]:
+    """Connect to every stream of every camera."""
+    wanted = [each for name, camera in settings.cameras.items() for each in Wanted.of_camera(name, camera)]
+    timeout_s = max((camera.connect_timeout_s for camera in settings.cameras.values()), default=10.0)
+    lines = []
+    for probed in await probe_all(wanted, timeout_s):
+        what = f"camera {probed.wanted.name}"
+        if probed.info is None:
+            assert probed.error is not None
+            lines.append(Line(PROBLEM, what, str(probed.error), probed.error.hint))
+        else:
+            lines.append(Line(OK, what, summary(probed.info)))
+            lines += [Line(NOTE, what, text) for text in advice(probed.wanted, probed.info)]
+    return lines
+
+
+class _Gather:
+    """Turns a foreseen error into a problem line, so that the checks after it still run."""
+
+    def __init__(self, what: str, lines: list[Line]) -> None:
+        self._what = what
+        self._lines = lines
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if error is None or (line := line_of(error)) is None:
+            return False
+        hint = getattr(error, "hint", "")
+        self._lines.append(Line(PROBLEM, self._what, line.removesuffix(hint).strip(), hint))
+        return True
+
+
+def _gathered(what: str, lines_of: Callable[[], Iterator[Line]]) -> list[Line]:
+    lines: list[Line] = []
+    with _Gather(what, lines):
+        for line in lines_of():
+            lines.append(line)
+    return lines
+
+
+def _package() -> Iterator[Line]:
+    # python-daemon installs a package of the same name into the same folder and overwrites ours.
+    home = Path(daemon.__file__).parent
+    try:
+        other = metadata.version("python-daemon")
+    except metadata.PackageNotFoundError:
+        yield Line(OK, "package", f"orwatch {daemon.__version__} in {home}")
+    else:
+        yield Line(
+            PROBLEM,
+            "package",
+            f"python-daemon {other} is installed and has the same import name, daemon; imported is {home}",
+            "Install orwatch in a virtual environment of its own, without python-daemon.",
+        )
+
+
+def _runtime() -> Iterator[Line]:
+    runtime = onnxruntime()
+    yield Line(OK, "onnxruntime", f"{runtime.__version__}, offers {', '.join(runtime.get_available_providers())}")
+
+
+def _cameras(settings: Settings) -> Iterator[Line]:
+    if not settings.cameras:
+        yield Line(PROBLEM, "cameras", "none is configured", "Add [cameras.NAME] with a url.")
+        return
+    in_rooms = {camera for room in settings.rooms.values() for camera in room.cameras}
+    yield Line(OK, "cameras", f"cameras: {len(settings.cameras)}, rooms: {len(settings.rooms)}")
+    if settings.rooms and (lost := [name for name in settings.cameras if name not in in_rooms]):
+        yield Line(NOTE, "cameras", f"in no room: {_listed(lost)}", "Name them in [rooms.NAME] cameras.")
+
+
+def _access(settings: Settings) -> Iterator[Line]:
+    keys = load_keys(settings)
+    where = f"{settings.server.host}:{settings.server.port}"
+    if keys is not None:
+        yield Line(OK, "access", f"API keys from {settings.auth.keys_file}")
+    elif settings.server.is_loopback:
+        yield Line(OK, "access", f"no API key asked for, reachable from this machine only ({where})")
+    else:
+        yield Line(
+            NOTE, "access", f'auth.mode = "none": everyone who reaches {where} may do everything', "Set auth.keys_file."
+        )
+
+
+def _model(settings: Settings, model: Model) -> Iterator[Line]:
+    background = background_of(settings, model)
+    yield Line(
+        OK,
+        "model",
+        f"{model.path}: {len(model.labels)} labels ({_listed(list(model.labels))}), {model.width}x{model.height}"
+        f" {model.fit}, on {model.provider}",
+    )
+    if not background:
+        yield Line(
+            NOTE,
+            "model",
+            "no background label: whatever is on the picture counts as some consumable",
+            "Train one, and name it in the model file or as inference.background.",
+        )
+
+
+def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
+    catalogue = load_catalogue(settings)
+    if settings.catalogue.path is None:
+        yield Line(NOTE, "catalogue", "none: the model's labels stand for names and codes", "Set catalogue.path.")
+        return
+    yield Line(OK, "catalogue", f"{settings.catalogue.path}: {len(catalogue.products)} products")
+    if model is None:
+        return
+    background = background_of(settings, model)
+    unseen = resolve_candidates((), catalogue, model.labels, background).unseen
+    if len(unseen) == len(catalogue.products):
+        yield Line(
+            PROBLEM,
+            "catalogue",
+            f"no label of the model names any product; the labels are {_listed(list(model.labels))}",
+            "Use the labels as names or aliases in the catalogue.",
+        )
+        return
+    if unseen:
+        yield Line(
+            NOTE,
+            "catalogue",
+            f"{len(unseen)} products that the model has no label for, never booked: {_listed(list(unseen))}",
+            "Add a label of the model as an alias, or train the model on them.",
+        )
+    nameless = [label for label in model.labels if label not in background and catalogue.find(label) is None]
+    if nameless:
+        yield Line(
+            NOTE,
+            "catalogue",
+            f"{len(nameless)} labels without a product, no candidates unless asked for: {_listed(nameless)}",
+            "Add them to the catalogue as names or aliases.",
+        )
+
+
+def _ledger(settings: Settings) -> Iterator[Line]:
+    path = settings.database.ledger
+    if (unusable := _unusable("ledger", path.parent, "database.ledger")) is not None:
+        yield unusable
+        return
+    found, newest = migrate.current(path), migrate.head()
+    if found is None:
+        yield Line(OK, "ledger", f"{path}: not there yet, the first start makes it")
+    elif found == newest:
+        yield Line(OK, "ledger", f"{path}: schema {found}")
+    else:
+        hint = migrate.SchemaUnknown.hint
+        yield Line(PROBLEM, "ledger", f"{path}: schema {found}, this orwatch works on {newest}", hint)
+
+
+def _logs(settings: Settings) -> Iterator[Line]:
+    folder = settings.logs.folder
+    made = "writable" if folder.exists() else "not there yet, the first surgery makes it"
+    yield _unusable("logs", folder, "logs.folder") or Line(OK, "logs", f"{folder}: {made}")
+
+
+def _unusable(what: str, folder: Path, key: str) -> Line | None:
+    """Why the folder cannot be written, or made where it is not there yet. Leaves nothing behind."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        mend = f"Give uid {os.geteuid()} that folder, or set {key} to another."
+        return Line(PROBLEM, what, f"{folder}: {there} cannot be written: {error.strerror}", mend)
+
+
+def _port(settings: Settings) -> Iterator[Line]:
+    host, port = settings.server.host, settings.server.port
+    listening(host, port).close()
+    yield Line(OK, "port", f"{host}:{port} is free")
+
+
+def _listed(words: list[str]) -> str:
+    more = len(words) - _SHOWN_MAX
+    return ", ".join(words[:_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")

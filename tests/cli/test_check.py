@@ -1,0 +1,103 @@
+"""`orwatch check` names everything that is wrong at once."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon.storage import migrate
+from tests.cli.conftest import Done
+
+Call = Callable[..., Done]
+Config = Callable[..., Path]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def states(done: Done) -> list[tuple[str, str]]:
+    """(state, what) of each line of the table."""
+    lines = [line.split() for line in done.out.splitlines()]
+    return [(words[0], words[1]) for words in lines if words and words[0] in ("ok", "note", "problem")]
+
+
+def test_a_site_that_is_ready(call: Call, config: Config, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.csv").write_text("code,name\nHC1,纱布\nHC2,缝线\nHC3,止血钳\n", encoding="utf-8")
+    more = (
+        f'[server]\nport = {free_port()}\n[catalogue]\npath = "catalogue.csv"\n'
+        f'[cameras.left]\nurl = "{clips / "left.mp4"}"\n[rooms.one]\ncameras = ["left"]\n'
+    )
+
+    done = call("check", "-c", config(more), "--connect")
+
+    assert done.code == 0, done
+    assert {state for state, _ in states(done)} == {"ok"}
+    assert {"package", "onnxruntime", "cameras", "access", "model", "catalogue", "ledger", "logs", "port"} <= {
+        what for _, what in states(done)
+    }
+    assert "h264 48x48" in done.out
+    assert "no problem" in done.out
+    assert {path.name for path in tmp_path.iterdir()} == {"catalogue.csv", "orwatch.toml"}, "nothing is made"
+
+
+def test_all_problems_are_told_not_only_the_first(call: Call, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.csv").write_text("price\n1\n")
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        more = (
+            f'[server]\nport = {port}\n[catalogue]\npath = "catalogue.csv"\n[auth]\nkeys_file = "keys.toml"\n'
+            '[database]\nledger = "file/ledger.db"\n[logs]\nfolder = "file/log"\n'
+            '[cameras.a]\nurl = "gone.mp4"\n[cameras.b]\nurl = "rtsp://127.0.0.1:9/1"\n'
+        )
+
+        done = call("check", "-c", config(more, model_path="gone.onnx"), "--connect")
+
+    assert done.code == 1
+    problems = [what for state, what in states(done) if state == "problem"]
+    assert problems == ["access", "model", "catalogue", "ledger", "logs", "port", "camera", "camera"]
+    assert "8 problems" in done.out
+    assert done.out.count("->") == 8, "each says how to mend it"
+
+
+def test_a_broken_configuration_is_a_line_of_the_table(call: Call, config: Config) -> None:
+    done = call("check", "-c", config("[server]\nprot = 1\n"))
+
+    assert done.code == 1
+    assert ("problem", "configuration") in states(done)
+    assert "server.prot: unknown key" in done.out
+
+
+def test_products_that_no_label_stands_for(call: Call, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.csv").write_text("name\n纱布\n骨蜡\n", encoding="utf-8")
+
+    done = call("check", "-c", config(f'[server]\nport = {free_port()}\n[catalogue]\npath = "catalogue.csv"\n'))
+
+    assert "1 products that the model has no label for" in done.out
+    assert "骨蜡" in done.out
+    assert "2 labels without a product" in done.out
+
+
+def test_a_ledger_of_another_schema(call: Call, config: Config, tmp_path: Path) -> None:
+    import sqlite3
+
+    ledger = tmp_path / "ledger.db"
+    migrate.ensure(ledger)
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    path = config('[database]\nledger = "ledger.db"\n')
+
+    assert ("problem", "ledger") in states(call("check", "-c", path))
+    assert call("db", "current", "-c", path).code == 1
+    assert "newer orwatch" in call("db", "upgrade", "-c", path).err
+
+
+def test_a_ledger_is_made_and_then_left_alone(call: Call, config: Config, tmp_path: Path) -> None:
+    path = config('[database]\nledger = "new/ledger.db"\n')
+
+    assert "no ledger yet" in call("db", "current", "-c", path).out
+    assert "(none) ->" in call("db", "upgrade", "-c", path).out
+    assert "nothing to do" in call("db", "upgrade", "-c", path).out
+    assert migrate.current(tmp_path / "new" / "ledger.db") == migrate.head()

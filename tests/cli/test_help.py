@@ -1,0 +1,62 @@
+"""Every command explains itself, and at once."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done
+
+COMMANDS = [
+    (),
+    ("run",),
+    ("check",),
+    ("demo",),
+    ("analyze",),
+    ("evaluate",),
+    ("watch",),
+    ("cameras",),
+    ("cameras", "list"),
+    ("cameras", "probe"),
+    ("db",),
+    ("db", "upgrade"),
+    ("db", "current"),
+]
+HEAVY = ("av", "cv2", "onnxruntime", "sqlalchemy", "fastapi", "uvicorn", "pydantic_settings", "httpx", "numpy")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(call: Callable[..., Done], command: tuple[str, ...]) -> None:
+    done = call(*command, "--help")
+
+    assert done.code == 0
+    assert "Usage: orwatch" in done.out
+    assert done.err == ""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom daemon.cli.root import orwatch\n"
+        "try:\n    orwatch(['--help'], prog_name='orwatch')\n"
+        f"finally:\n    print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "loaded: []" in done.stdout
+
+
+def test_the_version_is_the_installed_one(call: Callable[..., Done]) -> None:
+    from daemon import __version__
+
+    assert call("--version").out == f"orwatch {__version__}\n"
