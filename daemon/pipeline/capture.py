@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 # Trying these again at once cannot help, and wrong passwords lock many cameras.
 FINAL = (StreamUnauthorized, StreamNotFound, StreamUnsupported)
 
+# In mid-surgery a refused password is tried again at a person's pace: somebody may be changing it.
+UNAUTHORIZED_WAIT_S = 60.0
+
 WORDS = {
     "StreamUnauthorized": "用户名或口令错误",
     "StreamNotFound": "RTSP 路径不存在",
@@ -80,6 +83,8 @@ class Capture:
         return f"camera:{self.camera}"
 
     async def _attempt(self) -> None:
+        if isinstance(self.failure, StreamUnauthorized):
+            await asyncio.sleep(UNAUTHORIZED_WAIT_S)
         has_frame = False
 
         def deliver(frame: Frame) -> None:

@@ -341,3 +341,17 @@ def test_a_missing_onnxruntime_says_what_to_install(tmp_path, name, content):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "orwatch[cpu]" in done.stdout
     assert issubclass(RuntimeMissing, ImportError)
+
+
+def test_the_runtime_is_told_to_report_nothing_before_it_is_loaded() -> None:
+    script = (
+        "import os, sys\n"
+        "os.environ.pop('ORT_DISABLE_TELEMETRY', None)\n"
+        "from inference.runtime import onnxruntime\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "sys.addaudithook(lambda event, args: event == 'import' and args[0] == 'onnxruntime'"
+        " and print(os.environ.get('ORT_DISABLE_TELEMETRY')))\n"
+        "onnxruntime()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1"]

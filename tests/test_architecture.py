@@ -1,0 +1,207 @@
+"""Holds the picture of the layers against the imports. `python tests/test_architecture.py` prints that picture.
+
+Layers of the daemon, imports go down only:
+    composition (__main__, app, cli) -> edges (api, console, pipeline, voice; never each other) -> services -> storage
+    -> domain (standard library only). Leaves are imported from everywhere and import no layer.
+streams, inference and speech import neither each other nor the daemon.
+"""
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ENGINES = ("streams", "inference", "speech")
+EDGES = ("api", "console", "pipeline", "voice")
+LEAVES = ("config", "log", "health", "bridge", "supervise", "feed", "metrics")
+COMPOSITION = ("__main__", "app", "cli")
+OURS = ("daemon", *ENGINES, "migrations")
+
+_BELOW_EDGES = {"services", "storage", "domain", "leaves", *ENGINES}
+MAY_IMPORT = {
+    "composition": {*EDGES, *_BELOW_EDGES},
+    **dict.fromkeys(EDGES, _BELOW_EDGES),
+    "services": {"storage", "domain", "leaves", *ENGINES},
+    "storage": {"domain", "leaves", "migrations"},
+    "domain": set(),
+    "leaves": set(),
+    "migrations": {"storage"},
+    **{engine: set() for engine in ENGINES},
+}
+
+
+def layer(module: str) -> str:
+    """The layer of one of our modules; "unplaced" is no layer at all."""
+    package, *inner = module.split(".")
+    if package != "daemon":
+        return package
+    if not inner or inner[0] in LEAVES:
+        return "leaves"
+    if inner[0] in COMPOSITION:
+        return "composition"
+    return inner[0] if inner[0] in (*EDGES, "services", "storage", "domain") else "unplaced"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Our modules by dotted name."""
+    found = {}
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(module: str) -> Iterator[tuple[str, int]]:
+    """The modules that a module imports, inside functions too, with the line."""
+    path = modules()[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            above = parents[: len(parents) - node.level + 1] if node.level else []
+            base = ".".join([*above, node.module] if node.module else above)
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}"
+                yield (submodule if submodule in modules() else base), node.lineno
+
+
+def where(module: str, line: int) -> str:
+    return f"{modules()[module].relative_to(ROOT)}:{line}"
+
+
+def crossings() -> Iterator[tuple[str, str, str]]:
+    """Every import of ours by ours that leaves its layer: (layer, layer it imports, where)."""
+    for module in modules():
+        for target, line in imports(module):
+            if target.split(".")[0] in OURS and layer(target) != layer(module):
+                yield layer(module), layer(target), f"{where(module, line)} imports {target}"
+
+
+def test_every_module_has_a_place() -> None:
+    unplaced = [module for module in modules() if layer(module) == "unplaced"]
+
+    assert not unplaced, f"not in the picture: {unplaced}"
+    assert {"composition", "api", "pipeline", "services", "storage", "domain", "leaves"} <= set(map(layer, modules()))
+
+
+def test_imports_go_down_only() -> None:
+    wrong = [place for above, below, place in crossings() if below not in MAY_IMPORT[above]]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_domain_imports_the_standard_library_only() -> None:
+    wrong = [
+        f"{where(module, line)} imports {target}"
+        for module in modules()
+        if layer(module) == "domain"
+        for target, line in imports(module)
+        if target.split(".")[0] not in sys.stdlib_module_names and not target.startswith("daemon.domain")
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_sqlalchemy_stays_in_storage() -> None:
+    wrong = [
+        f"{where(module, line)} imports {target}"
+        for module in modules()
+        if layer(module) not in ("storage", "migrations")
+        for target, line in imports(module)
+        if target.split(".")[0] in ("sqlalchemy", "alembic", "aiosqlite", "psycopg")
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+THREAD_MAKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "to_thread", "run_in_executor"}
+
+
+def test_only_the_bridge_makes_threads() -> None:
+    wrong = [
+        f"{where(module, node.lineno)} calls {name}"
+        for module, path in modules().items()
+        if module != "daemon.bridge"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and (name := called(node)) in THREAD_MAKERS
+    ]
+
+    assert not wrong, "\n".join(wrong)
+    assert any(isinstance(n, ast.Call) and called(n) == "Thread" for n in ast.walk(tree(modules()["daemon.bridge"])))
+
+
+def called(node: ast.Call) -> str:
+    """`Thread` of both `Thread(...)` and `threading.Thread(...)`."""
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+CATCH_ALL = {
+    "Exception": ("daemon.supervise", "daemon.api.errors"),
+    # What a thread raised is raised again in the task that awaits it.
+    "BaseException": ("daemon.bridge",),
+}
+
+
+def test_nothing_else_catches_everything() -> None:
+    wrong = [
+        f"{where(module, node.lineno)} catches {name or 'everything'}"
+        for module, path in modules().items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        for name in caught(node)
+        if (name == "" or name in CATCH_ALL) and module not in CATCH_ALL.get(name, ())
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def caught(handler: ast.ExceptHandler) -> list[str]:
+    if handler.type is None:
+        return [""]
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return [ast.unparse(kind).removeprefix("builtins.") for kind in kinds]
+
+
+def picture() -> str:
+    """Layer -> the layers it imports, and the longest files."""
+    below: dict[str, set[str]] = defaultdict(set)
+    counts: dict[str, list[int]] = defaultdict(list)
+    lengths = []
+    for module, path in modules().items():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        counts[layer(module)].append(lines)
+        lengths.append((lines, path.relative_to(ROOT)))
+    for upper, lower, _ in crossings():
+        below[upper].add(lower)
+    order = [name for name in MAY_IMPORT if name in counts]
+    rows = [f"{'layer':<12} {'files':>5} {'lines':>5}  imports"]
+    for name in order:
+        imported = ", ".join(other for other in order if other in below[name]) or "nothing of ours"
+        rows.append(f"{name:<12} {len(counts[name]):>5} {sum(counts[name]):>5}  {imported}")
+    rows += ["", "the ten longest files"]
+    rows += [f"{lines:>5}  {path}" for lines, path in sorted(lengths, reverse=True)[:10]]
+    return "\n".join(rows)
+
+
+def test_the_picture_of_the_imports_is_shown_with_s() -> None:
+    shown = picture()
+    print(f"\n{shown}")
+
+    assert all(f"{name} " in shown for name in ("composition", "services", "domain", "leaves", *ENGINES))
+
+
+if __name__ == "__main__":
+    print(picture())
