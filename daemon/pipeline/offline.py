@@ -98,6 +98,9 @@ class Recordings:
     def unknown(self, cameras: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(camera for camera in cameras if camera not in self._traces)
 
+    def is_open(self, run_id: UUID) -> bool:
+        return self._watch is not None and self._watch.surgery.id == run_id
+
     async def open(self, surgery: Surgery, *, timeout_s: float) -> None:
         """The traces are there already."""
 

@@ -89,6 +89,9 @@ class Pipeline:
     def unknown(self, cameras: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(camera for camera in cameras if camera not in self._sources)
 
+    def is_open(self, run_id: UUID) -> bool:
+        return run_id in self._open
+
     async def open(self, surgery: Surgery, *, timeout_s: float) -> None:
         opened = self._start(surgery)
         waiting = [asyncio.create_task(_settled(capture)) for capture in opened.captures.values()]

@@ -24,6 +24,9 @@ class Cameras(Protocol):
     def unknown(self, cameras: tuple[str, ...]) -> tuple[str, ...]:
         """Those that the site does not have."""
 
+    def is_open(self, run_id: UUID) -> bool:
+        """Whether the cameras of this run are kept connected."""
+
     async def open(self, surgery: Surgery, *, timeout_s: float) -> None:
         """Connect every camera and wait for its first frame. Raises CamerasFailed; then nothing is left running."""
 

@@ -65,22 +65,19 @@ class Surgeries:
                 surgery_id=surgery_id,
                 camera_ids=list(unknown),
             )
-        # Still ending, it is still running in the ledger: the answer would be "already running", and then it ends.
-        if ending := self._ends.get(surgery_id):
+        while True:
+            async with self._lock:
+                ending = self._ends.get(surgery_id)
+                if ending is None:
+                    started = await self._join_or_reserve(surgery_id, cameras, candidates, now)
+                    break
+            # Still ending, it still runs in the ledger: the answer would be "already running", and then it ends.
             await asyncio.wait([ending])
-        async with self._lock:
-            if surgery_id in self._starts:
-                wanted, task = self._starts[surgery_id]
-                if wanted != frozenset(cameras):
-                    raise _already_running(surgery_id, tuple(wanted))
-            else:
-                run, previous = await self._reserve(surgery_id, cameras, candidates, now)
-                if previous is not None and previous.state is SurgeryState.RUNNING:
-                    return ALREADY_STARTED + self._remarks(self._candidates(previous))
-                task = asyncio.create_task(self._bring_up(run, previous), name=f"start:{surgery_id}")
-                self._starts[surgery_id] = (frozenset(cameras), task)
-                task.add_done_callback(lambda _: self._starts.pop(surgery_id, None))
-        return await _joined(task, RecordingCannotStart("启动过程中收到结束请求，手术未启动。", surgery_id=surgery_id))
+        if isinstance(started, str):
+            return started
+        return await _joined(
+            started, RecordingCannotStart("启动过程中收到结束请求，手术未启动。", surgery_id=surgery_id)
+        )
 
     async def end(self, surgery_id: str, now: datetime) -> str:
         """Idempotent. Returns the message for the client once no camera of the surgery runs any more."""
@@ -127,6 +124,23 @@ class Surgeries:
         if tasks:
             await asyncio.wait(tasks)
 
+    async def _join_or_reserve(
+        self, surgery_id: str, cameras: tuple[str, ...], candidates: tuple[str, ...], now: datetime
+    ) -> "asyncio.Task[str] | str":
+        """The attempt to wait for, or the message where the surgery runs already. Under the lock."""
+        if surgery_id in self._starts:
+            wanted, task = self._starts[surgery_id]
+            if wanted != frozenset(cameras):
+                raise _already_running(surgery_id, tuple(wanted))
+            return task
+        run, previous = await self._reserve(surgery_id, cameras, candidates, now)
+        if previous is not None and previous.state is SurgeryState.RUNNING:
+            return ALREADY_STARTED + self._remarks(self._candidates(previous))
+        task = asyncio.create_task(self._bring_up(run, previous), name=f"start:{surgery_id}")
+        self._starts[surgery_id] = (frozenset(cameras), task)
+        task.add_done_callback(lambda _: self._starts.pop(surgery_id, None))
+        return task
+
     async def _reserve(
         self, surgery_id: str, cameras: tuple[str, ...], candidates: tuple[str, ...], now: datetime
     ) -> tuple[Surgery, Surgery | None]:
@@ -140,7 +154,11 @@ class Surgeries:
             if latest is not None and latest.state is SurgeryState.RUNNING:
                 if set(latest.cameras) != set(cameras):
                     raise _already_running(surgery_id, latest.cameras)
-                return latest, latest
+                if self._cameras.is_open(latest.id):
+                    return latest, latest
+                # An end closed the cameras, and then the ledger did not take it: the surgery goes on after a break.
+                latest = replace(latest, state=SurgeryState.ENDED, ended_at=now)
+                await tx.surgeries.save(latest)
             if taken := await tx.surgeries.holders(cameras):
                 raise CameraAlreadyInUse(
                     "摄像头正被其他手术使用：" + "、".join(f"{camera}（手术 {by}）" for camera, by in taken.items()),

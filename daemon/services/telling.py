@@ -33,7 +33,7 @@ class Telling:
         except OSError as error:
             for run_id in {fact.run_id for fact in facts}:
                 self._pages.close(run_id)
-            if self._health.set("log", ok=False, why=f"{error.strerror}: {error.filename}"):
+            if self._health.set("log", ok=False, why=str(error)):
                 log.error("consumption log cannot be written: %s. The ledger holds; free the disk", error)
         for fact in facts:
             self._feed.publish(fact)

@@ -60,10 +60,13 @@ class ConsumptionLog:
         surgery, all_facts = self._open[run_id]
         all_facts.extend(facts)
         tsv, page = self.paths(surgery)
-        with tsv.open("a", encoding="utf-8", newline="") as file:
-            file.write(_rows(self._row(fact) for fact in facts if fact.kind in STATUS))
-            file.flush()
-            os.fsync(file.fileno())
+        if not tsv.exists():
+            _replace(tsv, self.tsv(all_facts))  # somebody took it away; what is appended to needs its heading
+        else:
+            with tsv.open("a", encoding="utf-8", newline="") as file:
+                file.write(_rows(self._row(fact) for fact in facts if fact.kind in STATUS))
+                file.flush()
+                os.fsync(file.fileno())
         _replace(page, self.markdown(surgery, all_facts))
 
     def close(self, run_id: UUID) -> None:

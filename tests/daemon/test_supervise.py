@@ -1,0 +1,76 @@
+"""Retries wait longer and longer, a healthy attempt starts over, and what is not ours to retry is raised."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from daemon.supervise import Backoff, keep_running
+
+QUICK = Backoff(initial_s=0.001, max_s=0.008, jitter_s=0.0, healthy_s=1000)
+
+
+class Story:
+    """Attempts that each do the next thing of a list, and the waits between them."""
+
+    def __init__(self, *steps: Exception | None) -> None:
+        self._steps = list(steps)
+        self.attempts = 0
+        self.waits: list[float] = []
+        self.errors: list[Exception] = []
+
+    async def attempt(self) -> None:
+        self.attempts += 1
+        if step := self._steps.pop(0):
+            raise step
+
+    def failed(self, error: Exception, wait_s: float) -> None:
+        self.errors.append(error)
+        self.waits.append(wait_s)
+
+
+async def test_an_attempt_that_returns_is_the_end() -> None:
+    story = Story(None)
+    await keep_running(story.attempt, on_failure=story.failed, backoff=QUICK)
+    assert (story.attempts, story.waits) == (1, [])
+
+
+async def test_waits_grow_to_their_limit() -> None:
+    story = Story(*[OSError(str(n)) for n in range(6)], None)
+    await keep_running(story.attempt, on_failure=story.failed, backoff=QUICK)
+    assert story.waits == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.008, 0.008])
+    assert [str(error) for error in story.errors] == list("012345")
+
+
+async def test_after_a_healthy_attempt_the_next_is_immediate_and_the_waits_start_over() -> None:
+    failing = Story(*[OSError()] * 3, None)
+    always_healthy = Backoff(initial_s=0.001, max_s=0.008, jitter_s=0.0, healthy_s=0.0)
+    await keep_running(failing.attempt, on_failure=failing.failed, backoff=always_healthy)
+    assert failing.waits == [0.0, 0.0, 0.0]
+
+
+async def test_a_bug_is_a_failure_like_any_other_unless_told_otherwise() -> None:
+    story = Story(AssertionError("bug"), None)
+    await keep_running(story.attempt, on_failure=story.failed, backoff=QUICK)
+    assert story.attempts == 2
+    narrow = Story(AssertionError("bug"), None)
+    with pytest.raises(AssertionError, match="bug"):
+        await keep_running(narrow.attempt, on_failure=narrow.failed, backoff=QUICK, on=OSError)
+    assert (narrow.attempts, narrow.waits) == (1, [])
+
+
+def cancelling(task: Callable[[], "asyncio.Task[None]"]) -> Callable[[Exception, float], None]:
+    def failed(_error: Exception, _wait_s: float) -> None:
+        task().cancel()
+
+    return failed
+
+
+async def test_a_cancel_ends_the_wait() -> None:
+    story = Story(OSError(), None)
+    long = Backoff(initial_s=1000, max_s=1000, jitter_s=0)
+    task = asyncio.create_task(keep_running(story.attempt, on_failure=cancelling(lambda: task), backoff=long))
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(20):
+            await task
+    assert story.attempts == 1
