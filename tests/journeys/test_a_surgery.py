@@ -82,6 +82,5 @@ def explained(line: dict[str, str], truth: Truth, began: datetime) -> bool:
     # A question is explained by an option: the item it is about may not be the model's first guess.
     names = {line["item_name"]} | ({line["top2"], line["top3"]} if line["status"] == "待确认" else set())
     return any(
-        item.label in names and item.from_s - TOLERANCE_S <= at_s <= item.to_s + TOLERANCE_S
-        for item in recording.items
+        item.label in names and item.from_s - TOLERANCE_S <= at_s <= item.to_s + TOLERANCE_S for item in recording.items
     )
