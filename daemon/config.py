@@ -119,6 +119,11 @@ class InferenceSettings(Section):
                 f"window_s * sample_fps = {self.window_s * self.sample_fps:g} frames can never reach"
                 f" window_frames_min ({self.window_frames_min})"
             )
+        if self.gap_max_s * self.sample_fps < 2:
+            raise ValueError(
+                f"gap_max_s ({self.gap_max_s:g}) must be at least 2 / sample_fps = {2 / self.sample_fps:g} s:"
+                " sampling itself may pause for two periods"
+            )
         return self
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 JUMP_BACK_S = 0.5  # B-frames step back by less
 JUMP_AHEAD_S = 5.0  # beyond what arrived in the meantime
 WINDOW_S = 30.0
+STEPS_KEPT = 25
 BUCKET_S = 1.0
 SLEW = 0.005  # seconds per second; cameras are off by less than 0.0005
 RESET_LAG_S = 1.0
@@ -39,31 +40,31 @@ class Timeline:
         self._shift_s: float | None = None
         self._last_s = 0.0
         self._last_mono_s = 0.0
-        self._step_s = 0.04
+        self._steps_s: deque[float] = deque(maxlen=STEPS_KEPT)
 
     @property
     def step_s(self) -> float:
-        """The distance of the last two packets: one frame."""
-        return self._step_s
+        """The shortest distance of two packets of late: one frame. After a pause the last one would be the pause."""
+        return min(self._steps_s, default=0.04)
 
     def stream_s(self, stamp_s: float | None, now_mono_s: float) -> float:
         """stamp_s: the packet's own presentation stamp; None where the container gives none (RTSP's first packets)."""
         self.jumped = False
         if self._shift_s is None and stamp_s is not None:
-            unstamped_s = self._last_s + self._step_s if self._last_mono_s else 0.0  # what came before it
+            unstamped_s = self._last_s + self.step_s if self._last_mono_s else 0.0  # what came before it
             self._shift_s = unstamped_s - stamp_s
         if stamp_s is None or self._shift_s is None:
-            at_s = self._last_s + self._step_s if self._last_mono_s else 0.0
+            at_s = self._last_s + self.step_s if self._last_mono_s else 0.0
         else:
             at_s = stamp_s + self._shift_s
             step_s = at_s - self._last_s
             passed_s = now_mono_s - self._last_mono_s if self._last_mono_s else 0.0
             if self._last_mono_s and (step_s < -JUMP_BACK_S or step_s > passed_s + JUMP_AHEAD_S):
                 self.jumped = True
-                at_s = self._last_s + max(passed_s, self._step_s)
+                at_s = self._last_s + max(passed_s, self.step_s)
                 self._shift_s = at_s - stamp_s
             elif 0.0 < step_s < 1.0:
-                self._step_s = step_s
+                self._steps_s.append(step_s)
         self._last_s = at_s
         self._last_mono_s = now_mono_s
         return at_s

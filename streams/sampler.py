@@ -2,16 +2,22 @@
 
 A sample on a key frame costs one decoded picture, and the last sample of a group decides how much of the group is
 decoded at all. So where the learnt group length is a multiple (or a fraction) of the sampling period within
-RATE_TOLERANCE, the grid starts anew at each key frame; else it runs on by itself. Either way wanted times are
-multiples of a step from an origin, never "the last one plus something", so nothing drifts.
+RATE_TOLERANCE, the grid starts anew at each key frame, and the samples of a group stand closer together than the
+period, by DRAWN at most, so that more of its end need not be decoded; no pause gets longer than PAUSE_MAX periods.
+Else the grid runs on by itself. Either way wanted times are fixed by an origin, never "the last one plus something",
+so nothing drifts and `sample_fps` is the mean rate.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from math import floor
 
 RATE_TOLERANCE = 0.10
 EPSILON_S = 0.002  # stamps are rounded to the container's clock
 GROUPS_KEPT = 3
+DRAWN = 0.7  # of the period
+DRAWN_FROM_S = 0.25  # a shorter period is a few frames only: there is nothing to draw together
+PAUSE_MAX = 2.0  # periods
 
 
 class Groups:
@@ -43,19 +49,40 @@ class Groups:
         return None if length_s is None or self._key_s is None else self._key_s + length_s
 
 
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """`samples` points `step_s` apart, anew every `length_s`."""
+
+    length_s: float
+    samples: int
+    step_s: float
+
+    def at_s(self, index: int) -> float:
+        """The time of a point since the origin."""
+        cycles, point = divmod(index, self.samples)
+        return cycles * self.length_s + point * self.step_s
+
+    def points_until(self, since_s: float) -> int:
+        """How many points lie at or before this time."""
+        cycles = floor(since_s / self.length_s)
+        return cycles * self.samples + min(self.samples, floor((since_s - cycles * self.length_s) / self.step_s) + 1)
+
+
 class Sampler:
     """Says when the next picture is due."""
 
     def __init__(self, sample_fps: float) -> None:
         self._period_s = 1.0 / sample_fps
+        self._even = _Cycle(self._period_s, 1, self._period_s)
         self._origin_s: float | None = None
-        self._step_s = self._period_s
+        self._cycle = self._even
         self._index = 0
+        self._taken_s = float("-inf")
 
     @property
     def due_s(self) -> float:
         """The stream time from which on a frame is taken."""
-        return float("-inf") if self._origin_s is None else self._origin_s + self._index * self._step_s
+        return float("-inf") if self._origin_s is None else self._origin_s + self._cycle.at_s(self._index)
 
     def is_due(self, stream_s: float) -> bool:
         return stream_s >= self.due_s - EPSILON_S
@@ -63,26 +90,40 @@ class Sampler:
     def key(self, key_s: float, length_s: float | None) -> None:
         """A key frame passes: start the grid at it if the group length allows."""
         if self._origin_s is None:
-            self._origin_s, self._index = key_s, 0
+            self._start(key_s, self._even)
             return
         if length_s is None:
             return
-        samples = round(length_s / self._period_s)
-        if samples >= 1:
-            step_s = length_s / samples
-            near_s = step_s / 2
-        else:
-            step_s = length_s * max(1, round(self._period_s / length_s))
-            near_s = length_s / 2
-        fits = abs(self._period_s / step_s - 1) <= RATE_TOLERANCE
-        if fits and abs(self.due_s - key_s) < near_s:
-            self._origin_s, self._index, self._step_s = key_s, 0, step_s
-        elif not fits and self._step_s != self._period_s:
-            self._origin_s, self._index, self._step_s = self.due_s, 0, self._period_s
+        cycle = self._cycle_of(length_s)
+        if cycle is None:
+            if self._cycle is not self._even:
+                self._start(self.due_s, self._even)
+            return
+        if cycle.length_s > length_s:  # several groups to one sample: begin at the key frame nearest to it
+            if abs(self.due_s - key_s) < length_s / 2:
+                self._start(key_s, cycle)
+            return
+        # Where a sample has just been taken it stands for this key frame's; the grid is laid from here all the same.
+        self._start(key_s, cycle, 0 if key_s - self._taken_s >= self._period_s / 2 else 1)
 
     def taken(self, stream_s: float) -> None:
         """A frame at this time was taken: the next grid point after it is due."""
         if self._origin_s is None:
             self._origin_s = stream_s
-        passed = floor((stream_s - self._origin_s + EPSILON_S) / self._step_s) + 1
-        self._index = max(self._index + 1, passed)
+        self._taken_s = stream_s
+        self._index = max(self._index + 1, self._cycle.points_until(stream_s - self._origin_s + EPSILON_S))
+
+    def _cycle_of(self, length_s: float) -> _Cycle | None:
+        """None where key frames come at no multiple or fraction of the period."""
+        samples = round(length_s / self._period_s)
+        if samples == 0:
+            length_s, samples = length_s * max(1, round(self._period_s / length_s)), 1
+        even_s = length_s / samples
+        if abs(self._period_s / even_s - 1) > RATE_TOLERANCE:
+            return None
+        if samples == 1 or self._period_s < DRAWN_FROM_S:
+            return _Cycle(length_s, samples, even_s)
+        return _Cycle(length_s, samples, max(DRAWN * even_s, (length_s - PAUSE_MAX * self._period_s) / (samples - 1)))
+
+    def _start(self, origin_s: float, cycle: _Cycle, index: int = 0) -> None:
+        self._origin_s, self._cycle, self._index = origin_s, cycle, index

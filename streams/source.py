@@ -83,6 +83,7 @@ class Source:
         url = self.config.classified_url
         silence_max_s = interrupted_after_s(self.config.read_timeout_s)
         last_mono_s = time.monotonic()
+        tick_s = connected.tick_s
         failure: StreamError = StreamBroken(f"{redacted(url)}: the camera ended the stream")
         try:
             for packet in container.demux(stream):
@@ -93,7 +94,7 @@ class Source:
                 if now_mono_s - last_mono_s >= silence_max_s:
                     failure = StreamStalled(redacted(url))
                     break
-                stream_s = timeline.stream_s(_stamp_s(packet), now_mono_s)
+                stream_s = timeline.stream_s(_stamp_s(packet, tick_s), now_mono_s)
                 # libavformat holds a picture until the next one begins: what has just arrived is one frame further on.
                 late_s = clock.arrived(stream_s + timeline.step_s, now_mono_s)
                 self.stats.jumps += timeline.jumped
@@ -137,6 +138,8 @@ class _Connection:
         stream: VideoStream,
         on_frame: Callable[[Frame], None],
     ) -> None:
+        assert stream.time_base is not None, "a demuxer gives every stream its clock"
+        self.tick_s = float(stream.time_base)  # of the stamps; fractions are slow, twice a packet
         self._config, self._stats, self._health, self._on_frame = config, stats, health, on_frame
         decoder = Decoder(stream, config.hwaccel)
         context = stream.codec_context
@@ -155,7 +158,7 @@ class _Connection:
         stats.lag_s = late_s
         stats.last_packet_mono_s = time.monotonic()
         # From here on stamps are seconds of our own timeline, so that a frame comes out of the decoder with its time.
-        packet.pts = round(stream_s / packet.time_base)
+        packet.pts = round(stream_s / self.tick_s)
         for pick in self._picker.push(packet, stream_s, late_s):
             self._hand_on(pick, clock)
 
@@ -190,6 +193,6 @@ class _Connection:
         )
 
 
-def _stamp_s(packet: Packet[VideoStream]) -> float | None:
+def _stamp_s(packet: Packet[VideoStream], tick_s: float) -> float | None:
     stamp = packet.pts if packet.pts is not None else packet.dts
-    return None if stamp is None else float(stamp * packet.time_base)
+    return None if stamp is None else stamp * tick_s

@@ -85,6 +85,7 @@ def test_a_site(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None
         ("[inference]\nauto_confirm = nan", "inference.auto_confirm"),
         ("[inference]\nask_above = 0.95", "ask_above (0.95) must not be above auto_confirm (0.9)"),
         ("[inference]\nsample_fps = 1", "can never reach window_frames_min (3)"),
+        ("[inference]\nsample_fps = 1\nwindow_s = 4", "gap_max_s (1.75) must be at least 2 / sample_fps = 2 s"),
         ("[model]\nlabels = ['a']", "model.labels"),
         ("[model]\ndevice = 'tpu'", "model.device: 'tpu'"),
         ("[surgery]\ntimezone = 'Mars/Base'", "'Mars/Base' is not an IANA time zone such as Asia/Shanghai"),

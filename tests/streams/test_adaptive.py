@@ -193,4 +193,4 @@ def test_a_repeated_picture_is_as_fresh_as_its_packet(rtsp: Callable[..., RtspCa
         frames = reader.wait_for(15)
     times = [frame.captured_mono_s for frame in frames]
     assert any(frame.repeated for frame in frames)
-    assert max(after - before for before, after in pairwise(times)) < 0.7
+    assert max(after - before for before, after in pairwise(times)) < 1.1  # two periods, the longest pause by design

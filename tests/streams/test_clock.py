@@ -110,6 +110,14 @@ def test_a_pause_of_the_network_is_no_jump() -> None:
     assert not timeline.jumped
 
 
+def test_after_a_pause_a_step_is_still_one_frame() -> None:
+    timeline = Timeline()
+    for frame in range(10):
+        timeline.stream_s(frame / 25, 10.0 + frame / 25)
+    timeline.stream_s(1.0, 11.0)
+    assert timeline.step_s == pytest.approx(0.04)
+
+
 def test_packets_without_a_stamp_at_the_start_take_their_place_before_the_first_with_one() -> None:
     timeline = Timeline()
     assert timeline.stream_s(None, 10.0) == 0.0

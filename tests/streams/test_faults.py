@@ -37,6 +37,20 @@ def test_a_frozen_encoder_is_seen_in_time(rtsp: Rtsp, h264: Path, transport: str
         reader.wait_for(1)
 
 
+def test_a_hiccup_of_the_camera_costs_no_more_than_itself(rtsp: Rtsp, h264: Path) -> None:
+    """The pause was once taken for the length of a frame, so that all later packets seemed late and were skipped."""
+    camera = rtsp(h264)
+    with Reader(url=camera.url, read_timeout_s=READ_TIMEOUT_S) as reader:
+        reader.wait_for(3)
+        camera.freeze()
+        paused = not reader.stop.wait(0.6)
+        camera.thaw()
+        thawed_mono_s = time.monotonic()
+        after = reader.wait_for(len(reader.frames) + 6)
+    assert paused
+    assert after[-1].captured_mono_s - thawed_mono_s < 6 / 2.0 + 1.0
+
+
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_machine_that_is_gone_is_seen_in_time(rtsp: Rtsp, h265: Path, transport: str) -> None:
     camera = rtsp(h265)
@@ -163,4 +177,4 @@ def test_one_bad_camera_does_not_disturb_another(rtsp: Rtsp, h264: Path, h265: P
         assert isinstance(failing.wait_for_end(), StreamBroken)
         frames = reading.wait_for(len(reading.frames) + 4)
     gaps = [after.stream_s - before.stream_s for before, after in pairwise(frames)]
-    assert max(gaps) < 0.6
+    assert max(gaps) < 0.7  # the longest pause in a group of a second is 0.65 s

@@ -27,8 +27,8 @@ def sampled(fps: float, sample_fps: float, group: int, frames: int) -> list[int]
 @pytest.mark.parametrize(
     ("sample_fps", "group", "expected"),
     [
-        (2.0, 50, [0, 13, 25, 38, 50, 63, 75, 88]),
-        (2.0, 25, [0, 13, 25, 38, 50, 63, 75, 88]),
+        (2.0, 50, [0, 13, 25, 38, 50, 59, 68, 77]),  # evenly until the group length is learnt, then drawn together
+        (2.0, 25, [0, 13, 25, 34, 50, 59, 75, 84]),
         (1.0, 25, [0, 25, 50, 75]),
         (5.0, 50, list(range(0, 100, 5))),
         (2.0, 12, list(range(0, 100, 12))),  # 0.48 s: every key frame, 4 % more often than asked
@@ -67,6 +67,40 @@ def test_after_a_gap_the_next_frame_is_due_and_the_missed_ones_are_not_made_up()
     sampler.taken(60.3)
     assert not sampler.is_due(60.49)
     assert sampler.is_due(60.5)
+
+
+def test_the_grid_finds_the_key_frames_again_wherever_they_fall() -> None:
+    """The camera loses 0.4 s of a group: a sample has just been taken before the new key frame."""
+    sampler, taken = Sampler(2.0), []
+    keys_s = [0.0, 1.0, 2.0, *(2.6 + group for group in range(5))]
+    for frame in range(round(7.6 * 25)):
+        at_s = frame / 25
+        if any(abs(at_s - key_s) < 0.001 for key_s in keys_s):
+            sampler.key(at_s, 1.0 if at_s else None)
+        if sampler.is_due(at_s):
+            sampler.taken(at_s)
+            taken.append(at_s)
+    assert [key_s for key_s in keys_s[4:] if key_s not in [pytest.approx(at_s) for at_s in taken]] == []
+    assert len(taken) <= 2 * 7.6 + 2
+
+
+@given(
+    group=st.integers(25, 250),
+    cut=st.integers(1, 24),
+    sample_fps=st.sampled_from([1.0, 2.0, 4.0]),
+)
+def test_a_key_frame_out_of_turn_opens_no_long_pause(group: int, cut: int, sample_fps: float) -> None:
+    """An encoder puts in a key frame where the scene changes, and begins its group anew."""
+    sampler, groups, taken = Sampler(sample_fps), Groups(), []
+    for index in range(1500):
+        is_key = index % group == 0 if index < 750 else (index - 750 - cut) % group == 0
+        groups.packet(index / 25, is_key=is_key)
+        if is_key:
+            sampler.key(index / 25, groups.length_s)
+        if sampler.is_due(index / 25):
+            sampler.taken(index / 25)
+            taken.append(index)
+    assert max(after - before for before, after in pairwise(taken)) <= 2 * 25 / sample_fps + 1
 
 
 def test_the_length_of_a_group_is_the_longest_of_the_last_few() -> None:
