@@ -19,7 +19,10 @@ KINDS = ("ours", "ours-full", "naive", "grab", "floor")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """cameras: name -> RTSP address of what is classified. mains: of the main stream, where that is another."""
+    """cameras: name -> RTSP address of what is classified. mains: of the main stream, where that is another.
+
+    wanted: the frames of a group of pictures that orwatch samples, counted from its key frame.
+    """
 
     cameras: dict[str, str]
     mains: dict[str, str]
@@ -27,7 +30,7 @@ class Job:
     folder: Path
     port: int
     sample_fps: float
-    group_frames: int
+    wanted: list[int]
 
     @property
     def results(self) -> Path:

@@ -1,9 +1,9 @@
 """The floor: decode, scale, classify, and nothing else that could cost anything.
 
-A thread per camera on PyAV decodes into each group of pictures as far as the last wanted frame; it is told the group
-length and assumes perfect stamps. swscale goes straight to the model's size (AREA, as ours: the same picture). One
-thread classifies whatever waits, one ONNX Runtime thread without spinning. No time-outs, no reconnecting, no clock, no
-statistics, no age limit, no windows, no ledger.
+A thread per camera on PyAV decodes into each group of pictures as far as the last wanted frame; it is told which frames
+of a group those are (the ones that orwatch takes) and assumes perfect stamps. swscale goes straight to the model's size
+(AREA, as ours: the same picture). One thread classifies whatever waits, one ONNX Runtime thread without spinning. No
+time-outs, no reconnecting, no clock, no statistics, no age limit, no windows, no ledger.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bench.contender import Job
 
 BATCH_MAX = 8
-FPS = 25
 
 Waiting = queue.SimpleQueue[tuple[str, npt.NDArray[np.uint8]]]
 
@@ -38,8 +37,7 @@ def run(job: Job, results: Results, wait_for_start: Callable[[], threading.Event
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(job.model), options, providers=["CPUExecutionProvider"])
     waiting: Waiting = queue.SimpleQueue()
-    samples = round(job.group_frames / FPS * job.sample_fps)
-    wanted = frozenset(-(-number * job.group_frames // samples) for number in range(samples))
+    wanted = frozenset(job.wanted)
     stop = wait_for_start()
     threads = [threading.Thread(target=_classify, args=(session, waiting, results, stop))]
     threads += [

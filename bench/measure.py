@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.contender import Job
 from bench.scenes import FPS, GROUP_FRAMES, ROOT, Scene
+from streams.sampler import Sampler
 from tests.servers.rtsp import RtspCamera, free_port
 
 START_DEADLINE_S = 60.0
@@ -86,7 +87,7 @@ def measure(
         folder=folder,
         port=free_port() if kind.startswith("ours") else 0,
         sample_fps=sample_fps,
-        group_frames=GROUP_FRAMES,
+        wanted=wanted(sample_fps),
     )
     servers = [camera.pid for camera in cameras]
     with _running(kind, job) as (process, events):
@@ -138,6 +139,19 @@ def measure(
         decoded_share=counted["orwatch_camera_decoded"] / packets if packets else None,
         elsewhere_share=max(0.0, 1 - (idle_s + outside_s + used_s) / (cores * lasted_s)),
     )
+
+
+def wanted(sample_fps: float) -> list[int]:
+    """The frames of a group that orwatch samples once it has learnt the group's length."""
+    sampler, taken = Sampler(sample_fps), []
+    for index in range(2 * GROUP_FRAMES):
+        at_s = index / FPS
+        if index % GROUP_FRAMES == 0:
+            sampler.key(at_s, GROUP_FRAMES / FPS)
+        if sampler.is_due(at_s):
+            sampler.taken(at_s)
+            taken.append(index - GROUP_FRAMES)
+    return [index for index in taken if index >= 0]
 
 
 def quantile(values: Sequence[float], q: float) -> float | None:
@@ -313,6 +327,3 @@ def _longest_gap_s(moments: Sequence[float]) -> float:
 
 def _last_words(job: Job) -> str:
     return " / ".join((job.folder / "stderr.txt").read_text(encoding="utf-8").strip().splitlines()[-5:])
-
-
-assert FPS == 25, "bench/floor.py counts on it"

@@ -10,7 +10,7 @@ pytest.importorskip("onnx")
 
 from bench import cameras, classifier, report
 from bench.contender import KINDS
-from bench.measure import Measurement, quantile
+from bench.measure import Measurement, quantile, wanted
 from bench.results import BIT_LABELS, BITS, ITEMS, SIZE, frame_of
 from inference.model import Model
 from tests.streams.counter import FRAME_HEIGHT, TOP
@@ -128,6 +128,10 @@ def test_a_quantile_is_a_value_that_occurred() -> None:
     assert quantile([3.0, 1.0, 2.0], 1.0) == 3.0
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert quantile([], 0.5) is None
+
+
+def test_the_floor_takes_the_frames_that_orwatch_takes() -> None:
+    assert wanted(2.0) == [0, 9, 18, 27]  # of 50 at 25 a second
 
 
 def test_a_result_says_which_frame_it_is_of(tmp_path: Path) -> None:
