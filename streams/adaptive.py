@@ -8,7 +8,8 @@ first pictures of a group refine it. Then:
 - still: once the samples have not changed for `rest_after_s` and the sizes spread so little that a small object would
   stand out. A camera that fills a constant bit rate with noise never passes: it cannot say.
 - full: as soon as a cumulative sum of what the packets have above their usual size passes ALARM, or SUSPECT when a
-  sample is due.
+  sample is due. Each alarm that no picture bears out raises SUSPECT for this stream, as far as one packet can still
+  pass it.
 - The referee: every key frame is decoded in still mode, too. If it shows a change that the sizes did not tell of,
   this stream is less trustworthy than it seemed: full at once, and the rest before the next still doubles.
 
@@ -35,7 +36,9 @@ GROUP_MAX_S = 4.0  # a longer group would leave a miss unnoticed for too long
 SLACK = 1.0  # of the cumulative sum, in spreads: drift below it is forgotten
 ALARM = 6.0
 SUSPECT = 2.5
+SUSPECT_STEP = 0.5
 EXCESS_MAX = 5.0
+SUSPECT_MAX = EXCESS_MAX - SLACK - 0.1
 # What the smallest object worth noticing costs a packet, in bytes per pixel of the stream (400 bytes of 1080p), and how
 # many spreads of the noise that must be.
 WHISPER_BYTES_PER_PIXEL = 1 / 5120
@@ -91,6 +94,7 @@ class Stillness:
         self._reference: npt.NDArray[np.float32] | None = None
         self._quiet_since_s = 0.0
         self._rest_after_s = REST_AFTER_S
+        self._suspect = SUSPECT
         self._alarmed = False
         self.wakes = 0
         self.late_wakes = 0
@@ -111,7 +115,7 @@ class Stillness:
         if self._noise is None:
             return
         self._sum = max(0.0, self._sum + self._noise.excess(bin_, size) - SLACK)
-        if self._sum > (SUSPECT if sample_due else ALARM):
+        if self._sum > (self._suspect if sample_due else ALARM):
             self.wakes += 1
             self._noise = None  # what was learnt is kept: it may have been a false alarm
             self._alarmed = True
@@ -133,6 +137,7 @@ class Stillness:
             self._noise = Noise(self._sizes)
         elif self._alarmed:
             self._alarmed = False
+            self._suspect = min(self._suspect + SUSPECT_STEP, SUSPECT_MAX)
             self._quiet_since_s = max(self._quiet_since_s, stream_s - self._rest_after_s + REST_AGAIN_S)
         elif stream_s - self._quiet_since_s >= self._rest_after_s:
             self._rest()

@@ -101,6 +101,18 @@ def test_a_change_that_the_sizes_did_not_tell_of_wakes_at_the_next_key_frame_and
     assert stream.stillness.is_still
 
 
+def test_a_stream_whose_noise_raises_alarms_is_suspected_less() -> None:
+    stream = Stream(quiet)
+    stream.size = lambda: 620 if stream.index % 12 == 0 else 260  # at each sample, and nothing moves
+    stream.play(60)
+    assert 1 <= stream.stillness.wakes <= 4
+    assert stream.stillness.is_still
+    stream.play(12 / FPS)  # to the sample after the key frame
+    stream.size = lambda: 2000
+    stream.play(1 / FPS)
+    assert not stream.stillness.is_still, "one packet that stands out is still enough when a sample is due"
+
+
 def test_an_alarm_without_a_change_is_slept_off_sooner() -> None:
     stream = Stream(quiet)
     stream.play(10)
