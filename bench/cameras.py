@@ -28,7 +28,7 @@ from tests.servers.rtsp import RtspCamera, RtspServerUnavailable, why_unavailabl
 
 SAMPLE_FPS = 2.0
 # Until the group length is learnt; on a still scene, until the adaptive mode has come to rest as well.
-WARM_UP_S = {"motion": 6.0, "sub": 6.0, **dict.fromkeys(scenes.STILL, 14.0)}
+WARM_UP_S = {"motion": 6.0, "sub": 6.0, **dict.fromkeys(scenes.STILL, 30.0)}
 ELSEWHERE_MAX = 0.10
 LIBRARIES = ("av", "opencv-python", "onnxruntime", "numpy")
 

@@ -49,6 +49,7 @@ FLOOR_BYTES = 16.0
 SPREAD_PER_MAD = 1.48  # of a normal distribution
 LEARNT_MIN = 40  # packets
 KEPT = 1000
+LEARN_AGAIN = 4  # once one in so many of the packets kept is new
 
 
 class Noise:
@@ -91,6 +92,7 @@ class Stillness:
         self._since_key = 0
         self._group_s: float | None = None
         self._sizes: deque[tuple[int, int]] = deque(maxlen=KEPT)
+        self._unlearnt = 0
         self._reference: npt.NDArray[np.float32] | None = None
         self._quiet_since_s = 0.0
         self._rest_after_s = REST_AFTER_S
@@ -112,6 +114,7 @@ class Stillness:
         self._since_key += 1
         bin_ = self._since_key.bit_length()
         self._sizes.append((bin_, size))
+        self._unlearnt += 1
         if self._noise is None:
             return
         self._sum = max(0.0, self._sum + self._noise.excess(bin_, size) - SLACK)
@@ -134,7 +137,8 @@ class Stillness:
             self._sizes.clear()
         elif self._noise is not None:
             self._reference = blocks  # light that fades is no motion: each key frame against the one before
-            self._noise = Noise(self._sizes)
+            if self._unlearnt * LEARN_AGAIN >= len(self._sizes):
+                self._noise, self._unlearnt = Noise(self._sizes), 0
         elif self._alarmed:
             self._alarmed = False
             self._suspect = min(self._suspect + SUSPECT_STEP, SUSPECT_MAX)
@@ -147,7 +151,7 @@ class Stillness:
             return
         noise = Noise(self._sizes)
         if noise.spread * WHISPER_SPREADS <= self._whisper_bytes:
-            self._noise, self._sum = noise, 0.0
+            self._noise, self._sum, self._unlearnt = noise, 0.0, 0
 
 
 def block_means(rgb: Rgb) -> npt.NDArray[np.float32]:
