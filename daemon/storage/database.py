@@ -6,6 +6,7 @@ its turn in the process on a lock of ours. Readers see a snapshot and never wait
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -94,8 +95,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sa.exc.DatabaseError as error:
-        # A file that is damaged or was replaced is a bare DatabaseError; a broken constraint or a wrong statement is a
-        # class of its own, and a bug of ours.
+        # A broken constraint or a wrong statement is a class of its own, and a bug of ours.
         if type(error) not in (sa.exc.DatabaseError, sa.exc.OperationalError):
             raise
         raise LedgerUnavailable(f"{error.orig}") from error
@@ -108,21 +108,32 @@ def open_engine(path: Path) -> AsyncEngine:
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare)
     sa.event.listen(engine.sync_engine, "begin", _begin)
+    sa.event.listen(engine.sync_engine, "handle_error", _distrust)
     return engine
 
 
 def _prepare(connection: Any, _record: object) -> None:
     # The driver must not begin transactions on its own: it would begin them deferred.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    try:
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        connection.close()  # a connection that was never handed out is closed by nobody else
+        raise
+
+
+def _distrust(context: sa.ExceptionContext) -> None:
+    """A damaged or replaced file is a bare DatabaseError, and other connections may still answer from their caches."""
+    if type(context.original_exception) is sqlite3.DatabaseError:
+        context.is_disconnect = True  # the pool opens every connection anew
 
 
 def _begin(connection: sa.Connection) -> None:
