@@ -19,6 +19,9 @@ class FactKind(StrEnum):
     UNRESOLVED = "unresolved"
     IGNORED = "ignored"
     MERGED = "merged"
+    VOIDED = "voided"
+    OBJECT_STORED = "object_stored"
+    OBJECT_LOST = "object_lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """seq: its place in the outbox, 0 until committed. timestamp: of the sighting, where the fact is about one."""
+    """seq: its place in the outbox, 0 until committed. timestamp: of the sighting, where the fact is about one.
+
+    evidence: key of the object that shows it. voids: the posting that no longer counts.
+    """
 
     kind: FactKind
     run_id: UUID
@@ -46,3 +52,5 @@ class Fact:
     posting_id: UUID | None = None
     confirmation_id: UUID | None = None
     sighting_id: UUID | None = None
+    evidence: str = ""
+    voids: UUID | None = None

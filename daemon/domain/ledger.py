@@ -1,7 +1,8 @@
 """The append-only ledger: what a surgery used, and who says so.
 
 A posting is never changed. A placeholder stands for a question nobody answered yet; the answer voids it and, if it is
-yes, puts a consumption in its place. A posting is voided at most once.
+yes, puts a consumption in its place. A correction is a posting, too: it adds a consumption that nobody saw, or voids
+one that was wrong, and says who and why. A posting is voided at most once, and a void is final.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +23,15 @@ class PostingKind(StrEnum):
 class Source(StrEnum):
     VISION = "vision"
     TOUCH = "touch"
+    CORRECTION = "correction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """One row. timestamp: start of the sighting; posted_at: when it became true. voids: the posting this one ends."""
+    """One row. timestamp: start of the sighting; posted_at: when it became true. voids: the posting this one ends.
+
+    reason: of a correction. request_key: the client's own key of the request, so that sending it again posts nothing.
+    """
 
     id: UUID
     run_id: UUID
@@ -40,6 +45,8 @@ class Posting:
     sighting_id: UUID | None = None
     confirmation_id: UUID | None = None
     voids: UUID | None = None
+    reason: str | None = None
+    request_key: str | None = None
 
 
 class DetailStatus(StrEnum):

@@ -31,6 +31,8 @@ class LedgerRows:
                 sighting_id=posting.sighting_id,
                 confirmation_id=posting.confirmation_id,
                 voids=posting.voids,
+                reason=posting.reason,
+                request_key=posting.request_key,
             )
         )
 
@@ -54,4 +56,6 @@ def _posting(row: sa.Row[Any]) -> Posting:
         sighting_id=row.sighting_id,
         confirmation_id=row.confirmation_id,
         voids=row.voids,
+        reason=row.reason,
+        request_key=row.request_key,
     )

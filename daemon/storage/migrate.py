@@ -1,12 +1,17 @@
 """Brings the ledger to the schema this program knows, or refuses to touch one it does not."""
 
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+
+from daemon.storage.schema import ledgers
 
 
 class SchemaUnknown(RuntimeError):
@@ -21,6 +26,7 @@ def upgrade(path: Path) -> tuple[str | None, str]:
     before = current(path)
     _known(before, path)
     command.upgrade(_config(path), "head")
+    _named(path)
     return before, head()
 
 
@@ -55,6 +61,20 @@ def ensure(path: Path) -> None:
     elif found != head():
         _known(found, path)
         raise SchemaUnknown(f"{path}: schema {found}, this orwatch works on {head()}")
+    else:
+        _named(path)
+
+
+def _named(path: Path) -> None:
+    """Give a new ledger the id by which an archive tells it from others."""
+    engine = sa.create_engine(_url(path))
+    try:
+        with engine.begin() as connection:
+            if connection.execute(sa.select(ledgers.c.id)).first() is None:
+                row = {"id": uuid4(), "host": socket.gethostname(), "created_at": datetime.now(UTC)}
+                connection.execute(sa.insert(ledgers), row)
+    finally:
+        engine.dispose()
 
 
 def _known(revision: str | None, path: Path) -> None:

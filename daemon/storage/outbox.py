@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +21,7 @@ class OutboxRows:
         """Store the fact; returns it with its place in the outbox."""
         statement = (
             sa.insert(outbox)
-            .values(run_id=fact.run_id, kind=fact.kind.value, at=fact.at, body=_body(fact))
+            .values(id=uuid4(), run_id=fact.run_id, kind=fact.kind.value, at=fact.at, body=_body(fact))
             .returning(outbox.c.seq)
         )
         return replace(fact, seq=(await self._connection.execute(statement)).scalar_one())
@@ -47,6 +47,8 @@ def _body(fact: Fact) -> dict[str, Any]:
         "posting_id": _text(fact.posting_id),
         "confirmation_id": _text(fact.confirmation_id),
         "sighting_id": _text(fact.sighting_id),
+        "evidence": fact.evidence,
+        "voids": _text(fact.voids),
     }
 
 
@@ -69,6 +71,9 @@ def _fact(row: sa.Row[Any]) -> Fact:
         posting_id=_uuid(body["posting_id"]),
         confirmation_id=_uuid(body["confirmation_id"]),
         sighting_id=_uuid(body["sighting_id"]),
+        # Facts of the first schema have neither.
+        evidence=body.get("evidence", ""),
+        voids=_uuid(body.get("voids")),
     )
 
 

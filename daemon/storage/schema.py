@@ -2,6 +2,9 @@
 
 The constraints make a wrong state impossible: one active run per surgery_id, one active run per camera, one
 placeholder per question, at most one void per posting.
+
+The same tables stand in the archive (PostgreSQL), where the ledgers of several servers meet: every run says whose it
+is, and what is unique in a ledger is unique per ledger there. `camera_holds` stays empty in an archive.
 """
 
 from datetime import UTC, datetime
@@ -42,10 +45,22 @@ metadata = sa.MetaData(
 
 _ACTIVE = "state IN ('starting', 'running')"
 
+# A ledger holds one row, itself; an archive one for each ledger that archives there, with how far it has come.
+ledgers = sa.Table(
+    "ledgers",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("archived_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("archived_at", UtcDateTime),
+)
+
 surgeries = sa.Table(
     "surgeries",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("ledger_id", sa.Uuid, sa.ForeignKey("ledgers.id"), nullable=False),
     sa.Column("surgery_id", sa.String(6), nullable=False, index=True),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("cameras", sa.JSON, nullable=False),
@@ -55,6 +70,7 @@ surgeries = sa.Table(
     sa.CheckConstraint("state IN ('starting', 'running', 'ended', 'failed')", name="state"),
     sa.Index(
         "uq_surgeries_active",
+        "ledger_id",
         "surgery_id",
         unique=True,
         sqlite_where=sa.text(_ACTIVE),
@@ -105,11 +121,16 @@ postings = sa.Table(
     sa.Column("sighting_id", sa.Uuid, sa.ForeignKey("sightings.id")),
     sa.Column("confirmation_id", sa.Uuid),
     sa.Column("voids", sa.Uuid, sa.ForeignKey("postings.id"), unique=True),
+    sa.Column("reason", sa.String(500)),
+    sa.Column("request_key", sa.String(128)),
     sa.CheckConstraint("kind IN ('consumption', 'placeholder', 'void')", name="kind"),
     sa.CheckConstraint("kind <> 'void' OR voids IS NOT NULL", name="void_names_its_posting"),
     # One recognition or one confirmation is one posting of quantity 1.
     sa.CheckConstraint("qty = 1", name="qty"),
+    sa.CheckConstraint("source <> 'correction' OR reason IS NOT NULL", name="correction_has_a_reason"),
     sa.UniqueConstraint("sighting_id", "kind", name="uq_postings_sighting_kind"),
+    # A correction that is sent twice is one posting.
+    sa.UniqueConstraint("run_id", "request_key"),
 )
 
 confirmations = sa.Table(
@@ -137,10 +158,33 @@ outbox = sa.Table(
     "outbox",
     metadata,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Index("ix_outbox_run_seq", "run_id", "seq"),
     sqlite_autoincrement=True,
+)
+
+# What is kept beside the ledger: evidence pictures and clips, questions and answers as sound.
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("key", sa.String(300), primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("content_type", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("sighting_id", sa.Uuid, sa.ForeignKey("sightings.id")),
+    sa.Column("confirmation_id", sa.Uuid),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Column("why", sa.String(500), nullable=False),
+    sa.CheckConstraint("kind IN ('picture', 'clip', 'question', 'answer')", name="kind"),
+    sa.CheckConstraint("state IN ('waiting', 'stored', 'lost', 'expired')", name="state"),
+    sa.CheckConstraint("state <> 'stored' OR (size IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_known"),
+    sa.Index("ix_objects_state_created", "state", "created_at"),
 )

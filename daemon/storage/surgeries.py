@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.surgery import Surgery, SurgeryState
-from daemon.storage.schema import camera_holds, surgeries
+from daemon.storage.schema import camera_holds, ledgers, surgeries
 
 
 class SurgeryRows:
@@ -61,7 +61,10 @@ class SurgeryRows:
             sa.update(surgeries).where(surgeries.c.id == surgery.id).values(**values)
         )
         if changed.rowcount == 0:
-            await self._connection.execute(sa.insert(surgeries).values(id=surgery.id, **values))
+            of_this_ledger = sa.select(ledgers.c.id).scalar_subquery()
+            await self._connection.execute(
+                sa.insert(surgeries).values(id=surgery.id, ledger_id=of_this_ledger, **values)
+            )
         await self._connection.execute(sa.delete(camera_holds).where(camera_holds.c.run_id == surgery.id))
         if surgery.state.is_active:
             holds = [{"camera": camera, "run_id": surgery.id} for camera in surgery.cameras]
