@@ -115,6 +115,7 @@ def open_engine(path: Path) -> AsyncEngine:
 def _prepare(connection: Any, _record: object) -> None:
     # The driver must not begin transactions on its own: it would begin them deferred.
     connection.isolation_level = None
+    is_ready = False
     try:
         cursor = connection.cursor()
         for pragma in (
@@ -125,9 +126,10 @@ def _prepare(connection: Any, _record: object) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-    except BaseException:
-        connection.close()  # a connection that was never handed out is closed by nobody else
-        raise
+        is_ready = True
+    finally:
+        if not is_ready:
+            connection.close()  # what was never handed out is closed by nobody else
 
 
 def _distrust(context: sa.ExceptionContext) -> None:
