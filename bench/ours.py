@@ -46,6 +46,7 @@ def settings(job: Job, *, adaptive: bool) -> dict[str, Any]:
         "auth": {"mode": "none"},
         "database": {"ledger": str(job.folder / "ledger.db")},
         "logs": {"folder": str(job.folder / "log"), "level": "INFO"},
+        "objects": {"folder": str(job.folder / "objects"), "spool": str(job.folder / "spool")},
         "model": {"path": str(job.model), "device": "cpu"},
         "cameras": cameras,
         "inference": {"sample_fps": job.sample_fps},

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import uvicorn
@@ -23,21 +25,27 @@ from daemon.bridge import off_loop
 from daemon.config import CameraSettings, ConfigError, Settings
 from daemon.domain.catalogue import Candidates, Catalogue
 from daemon.domain.facts import Fact
-from daemon.domain.sighting import Observation
+from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
 from daemon.metrics import Metrics
+from daemon.pipeline.evidence import Evidence, EvidenceRules
 from daemon.pipeline.pipeline import Pipeline
-from daemon.pipeline.readings import readings
+from daemon.pipeline.readings import object_readings, readings
 from daemon.pipeline.watch import Observe
+from daemon.services.archive import Archiver, archive_readings
+from daemon.services.correct import Corrections
+from daemon.services.objects import Objects, Retention
 from daemon.services.observe import ObserveRules, observe
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
 from daemon.storage import migrate
+from daemon.storage.archive import Archive
 from daemon.storage.catalogue_file import read_catalogue
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import LedgerUnavailable, Unit, open_engine
+from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
 from daemon.supervise import Backoff, keep_running
 from inference.batcher import Batcher, Prediction
 from inference.model import Model
@@ -143,6 +151,43 @@ def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Pi
     )
 
 
+def store_of(settings: Settings) -> ObjectStore:
+    objects = settings.objects
+    if objects.backend == "folder":
+        return FolderStore(objects.folder)
+    assert objects.endpoint, "the configuration is checked"
+    assert objects.bucket and objects.access_key and objects.secret_key, "the configuration is checked"  # noqa: PT018
+    return S3Store(
+        objects.endpoint,
+        objects.bucket,
+        access_key=objects.access_key.get_secret_value(),
+        secret_key=objects.secret_key.get_secret_value(),
+        secure=objects.secure,
+        region=objects.region,
+    )
+
+
+def objects_of(settings: Settings, unit: Unit, health: Health) -> Objects:
+    objects = settings.objects
+    retention = Retention(
+        age=timedelta(days=objects.retention_days) if objects.retention_days else None,
+        bytes_max=int(objects.retention_gib * 2**30) if objects.retention_gib else None,
+        archived_only=settings.database.url is not None,
+    )
+    spool = Spool(objects.spool, bytes_max=objects.spool_mib << 20)
+    return Objects(unit, store_of(settings), spool, health, retention)
+
+
+def evidence_rules_of(settings: Settings) -> EvidenceRules:
+    objects = settings.objects
+    return EvidenceRules(
+        before=timedelta(seconds=objects.clip_before_s),
+        after=timedelta(seconds=objects.clip_after_s),
+        ring_s=objects.ring_s,
+        ring_bytes=objects.ring_mib << 20,
+    )
+
+
 def zone_of(settings: Settings) -> tzinfo | None:
     """None: the server's own."""
     return ZoneInfo(settings.surgery.timezone) if settings.surgery.timezone else None
@@ -158,40 +203,67 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     pages = ConsumptionLog(settings.logs.folder / "consumption", zone_of(settings))
     telling = Telling(pages, feed, health)
     engine = open_engine(settings.database.ledger)
-    unit = Unit(engine, telling)
+    archivers: list[Archiver] = []
+
+    async def committed(facts: list[Fact]) -> None:
+        await telling(facts)
+        for archiver in archivers:
+            archiver.wake(facts)
+
+    unit = Unit(engine, committed)
     telling.read_from(unit)
+    url = settings.database.url
+    archive = Archive(migrate.archive_at(url.get_secret_value())) if url else None
+    archiver = Archiver(unit, archive, partial(migrate.ensure, archive.url), health) if archive else None
+    if archiver is not None:
+        archivers.append(archiver)
+        metrics.read_from(lambda: archive_readings(archiver))
     health.set("model", ok=True, why=model.provider)
-    rules = ObserveRules(fusion=timedelta(seconds=settings.inference.fusion_s), doctor_id=settings.surgery.doctor_id)
+    rules = ObserveRules(
+        fusion=timedelta(seconds=settings.inference.fusion_s),
+        doctor_id=settings.surgery.doctor_id,
+        evidence=settings.objects.evidence,
+    )
+    objects = objects_of(settings, unit, health)
+    evidence = Evidence(objects, evidence_rules_of(settings)) if settings.objects.evidence else None
     pipeline = Pipeline(
         {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
         batcher_on=lambda on_prediction: _batcher(model, on_prediction, settings),
         labels=model.labels,
         rules=rules_of(settings, model),
-        observe=_observing(unit, rules, health, metrics),
+        observe=_observing(unit, rules, health, metrics, evidence),
         health=health,
         metrics=metrics,
+        evidence=evidence,
     )
     metrics.read_from(lambda: readings(pipeline, feed))
+    metrics.read_from(lambda: object_readings(objects, evidence))
+    labels = Labels(names=model.labels, background=background_of(settings, model))
     surgeries = Surgeries(
         unit,
         pipeline,
         catalogue,
-        Labels(names=model.labels, background=background_of(settings, model)),
+        labels,
         StartRules(
             resume_window=timedelta(hours=settings.surgery.resume_window_h),
             timeout_s=settings.surgery.start_timeout_s,
             attempts=settings.surgery.start_attempts,
         ),
+        archiver,
     )
     context = Context(
         settings=settings,
         keys=keys,
         unit=unit,
+        archive=archive,
+        archiver=archiver,
         surgeries=surgeries,
+        corrections=Corrections(unit, catalogue, labels.seen),
         feed=feed,
         health=health,
         metrics=metrics,
         pages=pages,
+        objects=objects,
         model_name=model.path.name,
         provider=model.provider,
         zone=zone_of(settings),
@@ -201,6 +273,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
             background = [
                 group.create_task(pipeline.run(), name="pipeline"),
                 group.create_task(_check_ledger(unit, health), name="ledger"),
+                group.create_task(objects.run(), name="objects"),
                 group.create_task(
                     watchdog(
                         {
@@ -212,6 +285,9 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
                     name="watchdog",
                 ),
             ]
+            if archiver is not None:
+                background.append(group.create_task(archiver.run(), name="archiver"))
+            await telling.catch_up()
             await surgeries.resume(datetime.now(UTC))
             try:
                 yield Parts(context=context, pipeline=pipeline, model=model)
@@ -221,6 +297,8 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
                 for task in background:
                     task.cancel()
     finally:
+        if archive is not None:
+            await archive.close()
         await engine.dispose()
 
 
@@ -306,7 +384,7 @@ def _batcher(model: Model, on_prediction: Callable[[Prediction], None], settings
     )
 
 
-def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics) -> Observe:
+def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics, evidence: Evidence | None) -> Observe:
     """Settle an observation, again and again while the ledger is away: a fact is never dropped."""
 
     def failed(error: Exception, wait_s: float) -> None:
@@ -315,7 +393,10 @@ def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics
 
     async def observing(surgery: Surgery, candidates: Candidates, seen: Observation) -> None:
         async def attempt() -> None:
-            outcome = await observe(unit, surgery, candidates, seen, rules, datetime.now(UTC))
+            sighting_id = uuid4()
+            outcome = await observe(unit, surgery, candidates, seen, rules, datetime.now(UTC), sighting_id=sighting_id)
+            if evidence is not None and outcome in (Outcome.BOOKED, Outcome.ASKED):
+                evidence.take(surgery, seen.camera, sighting_id, seen.evidence_at or seen.started_at)
             metrics.observations.labels(outcome.value, seen.reason).inc()
 
         await keep_running(attempt, on_failure=failed, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)

@@ -61,6 +61,52 @@ class AuthSettings(Section):
 
 class DatabaseSettings(Section):
     ledger: Path = Path("var/ledger.db")
+    url: SecretStr | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(
+            r"postgresql\+psycopg://(?:[^@/?#\s]*@)?(?:\[[0-9a-fA-F:.]+\]|[^@/?#\s:]*)(?::\d{1,5})?/[^/?#\s]+(?:\?\S*)?",
+            value.get_secret_value(),
+        ):
+            raise ValueError("expected postgresql+psycopg://user:password@host:5432/name, specials as %40")
+        return value
+
+
+class ObjectSettings(Section):
+    """Pictures and clips of what was booked or asked."""
+
+    evidence: bool = True
+    clip_before_s: float = Field(3.0, ge=0, le=30)
+    clip_after_s: float = Field(2.0, ge=0, le=30)
+    ring_s: float = Field(8.0, ge=1, le=60)
+    ring_mib: int = Field(8, ge=1, le=256)
+    backend: Literal["folder", "minio"] = "folder"
+    folder: Path = Path("var/objects")
+    endpoint: str | None = Field(None, pattern=r"^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$")
+    bucket: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    secure: bool = True
+    region: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    spool: Path = Path("var/spool")
+    spool_mib: int = Field(1024, ge=1, le=1_048_576)
+    retention_days: float | None = Field(None, gt=0, le=36_500)
+    retention_gib: float | None = Field(None, gt=0, le=1_048_576)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.clip_before_s + self.clip_after_s > self.ring_s:
+            raise ValueError(
+                f"clip_before_s + clip_after_s = {self.clip_before_s + self.clip_after_s:g} s"
+                f" must not be above ring_s ({self.ring_s:g})"
+            )
+        if self.backend == "minio":
+            for name in ("endpoint", "bucket", "access_key", "secret_key"):
+                if not getattr(self, name):
+                    raise ValueError(f'{name} is needed with backend = "minio"')
+        return self
 
 
 class CatalogueSettings(Section):
@@ -163,6 +209,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     database: DatabaseSettings = DatabaseSettings()
+    objects: ObjectSettings = ObjectSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
     cameras: dict[CameraId, CameraSettings] = {}
     rooms: dict[str, RoomSettings] = {}
@@ -338,6 +385,9 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         update={
             "auth": settings.auth.model_copy(update={"keys_file": at(settings.auth.keys_file)}),
             "database": settings.database.model_copy(update={"ledger": sure(settings.database.ledger)}),
+            "objects": settings.objects.model_copy(
+                update={"folder": sure(settings.objects.folder), "spool": sure(settings.objects.spool)}
+            ),
             "catalogue": settings.catalogue.model_copy(update={"path": at(settings.catalogue.path)}),
             "model": settings.model.model_copy(update={"path": at(settings.model.path)}),
             "logs": settings.logs.model_copy(update={"folder": sure(settings.logs.folder)}),

@@ -29,6 +29,7 @@ from streams.health import PictureHealth
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
 from streams.recording import packets_of
+from streams.ring import Codec, Ring
 from streams.scale import Scaler
 from streams.stats import StreamStats
 
@@ -40,8 +41,10 @@ log = logging.getLogger(__name__)
 class Source:
     """A camera or a recording, read by whoever calls `run`."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: SourceConfig, ring: Ring | None = None) -> None:
+        """ring: where the packets are kept for pictures and clips."""
         self.config = config
+        self._ring = ring
         self.stats = StreamStats()
         self._health = PictureHealth(config.frozen_after_s)
 
@@ -61,7 +64,7 @@ class Source:
             if connection is None:
                 return
             container, stream = connection
-            connected = _Connection(config, self.stats, self._health, stream, on_frame)
+            connected = _Connection(config, self.stats, self._health, stream, on_frame, self._ring)
             log.info(
                 "%s: %s %dx%d from %s, decoded in %s",
                 config.camera,
@@ -137,6 +140,7 @@ class _Connection:
         health: PictureHealth,
         stream: VideoStream,
         on_frame: Callable[[Frame], None],
+        ring: Ring | None,
     ) -> None:
         assert stream.time_base is not None, "a demuxer gives every stream its clock"
         self.tick_s = float(stream.time_base)  # of the stamps; fractions are slow, twice a packet
@@ -147,6 +151,9 @@ class _Connection:
         self._picker = Picker(decoder, config.sample_fps, self._stillness, stats)
         self._scaler = Scaler(config.picture)
         self._last_rgb: Rgb | None = None
+        self._ring = ring
+        if ring is not None:
+            ring.connected(Codec(stream))
         stats.codec, stats.width, stats.height = context.name, context.width, context.height
         stats.fps = float(stream.average_rate or stream.guessed_rate or 0)
         stats.decoder = decoder.name
@@ -158,7 +165,10 @@ class _Connection:
         stats.lag_s = late_s
         stats.last_packet_mono_s = time.monotonic()
         # From here on stamps are seconds of our own timeline, so that a frame comes out of the decoder with its time.
+        lead_s = (packet.pts - packet.dts) * self.tick_s if packet.pts is not None and packet.dts is not None else 0.0
         packet.pts = round(stream_s / self.tick_s)
+        if self._ring is not None:
+            self._ring.packet(packet, stream_s, lead_s)
         for pick in self._picker.push(packet, stream_s, late_s):
             self._hand_on(pick, clock)
 
@@ -181,6 +191,8 @@ class _Connection:
         stats.sampled += 1
         stats.repeated += repeated
         stats.last_frame_at = captured_at
+        if self._ring is not None:
+            self._ring.mark(captured_at, pick.stream_s)
         self._on_frame(
             Frame(
                 camera=self._config.camera,

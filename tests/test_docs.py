@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
 from pydantic import BaseModel
 
-from daemon.api import confirmations, errors, events, schemas, status, surgeries
+from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries
 from daemon.api.keys import RIGHTS, Right
 from daemon.config import InferenceSettings, load
 from daemon.domain.facts import FactKind
@@ -42,7 +42,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def api() -> FastAPI:
     app = FastAPI()
-    for module in (status, surgeries, confirmations, events):
+    for module in (status, surgeries, confirmations, corrections, events):
         app.include_router(module.router)
     return app
 
@@ -94,6 +94,8 @@ def test_the_his_guide_gives_each_code_its_status() -> None:
         schemas.PendingOption,
         schemas.ChooseRequest,
         schemas.SurgeryResolveResponse,
+        schemas.CorrectionRequest,
+        schemas.CorrectionResponse,
         schemas.Event,
     ],
 )
@@ -111,12 +113,12 @@ def test_the_his_guide_says_which_role_may_do_what() -> None:
     rows = {
         cells[0].strip("` "): ["不" not in cell for cell in cells[1:]]
         for line in text(HIS).splitlines()
-        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 4
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 5
         if cells[0].strip("` ") in RIGHTS
     }
 
     assert rows == {
-        role.value: [right in rights for right in (Right.START_END, Right.READ, Right.ANSWER)]
+        role.value: [right in rights for right in (Right.START_END, Right.READ, Right.ANSWER, Right.CORRECT)]
         for role, rights in RIGHTS.items()
     }
 
@@ -161,7 +163,7 @@ def test_a_client_waits_longer_than_a_start_may_take() -> None:
 def metrics() -> set[str]:
     """The names that the code gives its metrics, as Prometheus shows them."""
     found: set[str] = set()
-    for name in ("daemon/metrics.py", "daemon/pipeline/readings.py"):
+    for name in ("daemon/metrics.py", "daemon/pipeline/readings.py", "daemon/services/archive.py"):
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 kind, value = ast.unparse(node.func), node.args[0].value

@@ -4,7 +4,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from daemon import __version__
-from daemon.api import confirmations, errors, events, status, surgeries
+from daemon.api import confirmations, corrections, errors, events, status, surgeries
 from daemon.api.context import Context
 from daemon.api.limits import BodyLimit, RateLimit
 
@@ -17,7 +17,7 @@ _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询�
 def create_api(context: Context) -> ASGIApp:
     app = FastAPIOffline(title="orwatch", version=__version__, description=_ABOUT)
     app.state.context = context
-    for router in (status.router, surgeries.router, confirmations.router, events.router):
+    for router in (status.router, surgeries.router, confirmations.router, corrections.router, events.router):
         app.include_router(router)
     errors.install(app)
     server = context.settings.server

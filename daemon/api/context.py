@@ -18,23 +18,31 @@ from daemon.feed import Feed
 from daemon.health import Health
 from daemon.metrics import Metrics
 from daemon.services import read
+from daemon.services.archive import Archiver
+from daemon.services.correct import Corrections
+from daemon.services.objects import Objects
 from daemon.services.surgeries import Surgeries
+from daemon.storage.archive import Archive
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The parts the control plane speaks to. keys: None where everyone may do everything."""
+    """The parts the control plane speaks to. keys: None where everyone may do everything. archive: None without one."""
 
     settings: Settings
     keys: Keys | None
     unit: Unit
+    archive: Archive | None
+    archiver: Archiver | None
     surgeries: Surgeries
+    corrections: Corrections
     feed: Feed[Fact]
     health: Health
     metrics: Metrics
     pages: ConsumptionLog
+    objects: Objects
     model_name: str
     provider: str
     zone: tzinfo | None
@@ -118,7 +126,9 @@ async def check_surgery(
     if caller is None or caller.rooms is None:
         return
     try:
-        run = await read.surgery(parts.unit, surgery_id)
+        # Whoever starts one goes on with a run of this server's own, or with none.
+        elsewhere = parts.archive if starting_at is None else None
+        run = await read.surgery(parts.unit, surgery_id, archive=elsewhere)
     except SurgeryNotFound:
         return
     window = timedelta(hours=parts.settings.surgery.resume_window_h)

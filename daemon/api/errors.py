@@ -47,6 +47,13 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     domain.ConfirmationNotFound: (404, "CONFIRMATION_NOT_FOUND"),
     domain.ConfirmationAlreadyResolved: (409, "CONFIRMATION_ALREADY_RESOLVED"),
     domain.ChoiceNotAnOption: (422, "CHOICE_NOT_AN_OPTION"),
+    domain.PostingNotFound: (404, "POSTING_NOT_FOUND"),
+    domain.PostingNotVoidable: (409, "POSTING_NOT_VOIDABLE"),
+    domain.PostingAlreadyVoided: (409, "POSTING_ALREADY_VOIDED"),
+    domain.ItemUnknown: (422, "ITEM_UNKNOWN"),
+    domain.IdempotencyKeyReused: (409, "IDEMPOTENCY_KEY_REUSED"),
+    domain.EvidenceNotFound: (404, "EVIDENCE_NOT_FOUND"),
+    domain.ObjectStoreUnavailable: (503, "OBJECT_STORE_UNAVAILABLE"),
     domain.VoiceNotConfigured: (503, "BAIDU_NOT_CONFIGURED"),
     domain.VoiceAudioInvalid: (422, "VOICE_AUDIO_INVALID"),
 }
@@ -98,10 +105,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, domain.Refused)
     status, code = TABLE[type(error)]
-    return JSONResponse(body(code, error.message, error.surgery_id, **error.extra), status)
+    surgery_id = error.surgery_id or request.path_params.get("surgery_id")
+    return JSONResponse(body(code, error.message, surgery_id, **error.extra), status)
 
 
 async def _fixed(request: Request, error: Exception) -> JSONResponse:

@@ -58,7 +58,7 @@ async def _allowed(socket: WebSocket, parts: Context, surgery_id: str) -> int:
         if caller is not None and not caller.may(Right.READ):
             raise Forbidden
         await check_surgery(caller, surgery_id, parts)
-        await read.surgery(parts.unit, surgery_id)
+        await read.surgery(parts.unit, surgery_id, archive=parts.archive)
     except Unauthorized:
         raise _Refusal(UNAUTHORIZED, "缺少有效的 API 密钥") from None
     except Forbidden:
@@ -71,7 +71,7 @@ async def _allowed(socket: WebSocket, parts: Context, surgery_id: str) -> int:
 async def _tell(socket: WebSocket, parts: Context, surgery_id: str, after: int) -> None:
     with parts.feed.subscribe() as subscription:
         # Subscribed before the past is read: what commits in between comes twice and is told once.
-        _, past = await read.facts(parts.unit, surgery_id, after=after)
+        run, past = await read.facts(parts.unit, surgery_id, after=after, archive=parts.archive)
         for fact in past:
             await socket.send_text(schemas.event(fact).model_dump_json())
             after = fact.seq
@@ -81,7 +81,8 @@ async def _tell(socket: WebSocket, parts: Context, surgery_id: str, after: int) 
             except FellBehind:
                 await socket.close(FELL_BEHIND, f"接收过慢，请以 after={after} 重新连接")
                 return
-            if fact.surgery_id == surgery_id and fact.seq > after:
+            # A past from the archive has the archive's numbers; what is live then belongs to a run of our own.
+            if fact.surgery_id == surgery_id and (fact.seq > after or fact.run_id != run.id):
                 await socket.send_text(schemas.event(fact).model_dump_json())
                 after = fact.seq
 

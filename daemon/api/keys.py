@@ -16,6 +16,7 @@ class Right(StrEnum):
     START_END = "start_end"
     READ = "read"
     ANSWER = "answer"
+    CORRECT = "correct"
 
 
 class Role(StrEnum):
@@ -26,7 +27,7 @@ class Role(StrEnum):
 
 RIGHTS = {
     Role.HIS: frozenset({Right.START_END, Right.READ}),
-    Role.NURSE: frozenset({Right.ANSWER, Right.READ}),
+    Role.NURSE: frozenset({Right.ANSWER, Right.READ, Right.CORRECT}),
     Role.ADMIN: frozenset(Right),
 }
 

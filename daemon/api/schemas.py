@@ -17,6 +17,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 DoctorId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
 
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
 class _In(BaseModel):
     # A misspelt optional field would silently mean "all candidates".
     model_config = ConfigDict(extra="forbid")
@@ -107,6 +110,37 @@ class SurgeryResolveResponse(BaseModel):
     audio_object_key: str | None
 
 
+class CorrectionRequest(_In):
+    """Add one consumable that was not seen, or void one posting that is wrong."""
+
+    action: Literal["add", "void"]
+    item: Word | None = Field(None, description="add：名称、别名或产品编码", examples=["纱布"])
+    posting_id: UUID | None = Field(None, description="void：要作废的记账行")
+    reason: Reason = Field(description="1 至 500 个字符", examples=["画面被遮挡"])
+    doctor_id: DoctorId = Field(examples=["D1001"])
+
+    @model_validator(mode="after")
+    def _what_the_action_needs(self) -> Self:
+        if (self.action == "add") != (self.item is not None) or (self.action == "void") != (
+            self.posting_id is not None
+        ):
+            raise ValueError("expected item, and no posting_id, with add; posting_id, and no item, with void")
+        return self
+
+
+class CorrectionResponse(BaseModel):
+    """posting_id: of the row that was appended. voids: the row that no longer counts."""
+
+    surgery_id: str
+    status: Literal["accepted"] = "accepted"
+    message: str
+    posting_id: UUID
+    item_id: str
+    item_name: str
+    qty: int
+    voids: UUID | None
+
+
 class Question(BaseModel):
     """A confirmation as the surgery page shows it: without audio, whatever its state."""
 
@@ -157,6 +191,8 @@ class LedgerRow(BaseModel):
     sighting_id: UUID | None
     confirmation_id: UUID | None
     voids: UUID | None
+    voided_by: UUID | None
+    reason: str | None
 
 
 class SurgeryLedger(BaseModel):
@@ -187,6 +223,8 @@ class Event(BaseModel):
     posting_id: UUID | None
     confirmation_id: UUID | None
     sighting_id: UUID | None
+    evidence: str | None
+    voids: UUID | None
 
 
 class HealthResponse(BaseModel):
@@ -200,12 +238,19 @@ class ComponentState(BaseModel):
     why: str
 
 
+class ArchiveLag(BaseModel):
+    facts: int = Field(description="尚未确认已归档的事实数")
+    seconds: float = Field(description="其中最早一条已等待的秒数")
+    last_error: str = Field(description="最近一次失败的原因；已恢复则为空")
+
+
 class ReadyResponse(BaseModel):
     ready: bool
     version: str
     model: str
     provider: str
     components: dict[str, ComponentState]
+    archive_lag: ArchiveLag | None = Field(None, description="未配置归档数据库时为 null")
 
 
 def question(confirmation: Confirmation) -> Question:
@@ -244,4 +289,6 @@ def event(fact: Fact) -> Event:
         posting_id=fact.posting_id,
         confirmation_id=fact.confirmation_id,
         sighting_id=fact.sighting_id,
+        evidence=fact.evidence or None,
+        voids=fact.voids,
     )

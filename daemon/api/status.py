@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from daemon import __version__
-from daemon.api.context import Parts, needs
+from daemon.api.context import Context, Parts, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
-from daemon.api.schemas import ComponentState, HealthResponse, ReadyResponse
+from daemon.api.schemas import ArchiveLag, ComponentState, HealthResponse, ReadyResponse
 from daemon.metrics import CONTENT_TYPE
+from daemon.storage.archive import ArchiveUnavailable
 from daemon.storage.database import LedgerUnavailable
 
 router = APIRouter()
@@ -23,10 +24,12 @@ Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
     responses={503: {"model": HealthResponse, "description": "数据库不可用（降级）"}},
 )
 async def health(parts: Parts, response: Response) -> HealthResponse:
-    """进程正常且数据库可连通时返回 200。不需要密钥。"""
+    """进程正常且数据库可连通时返回 200；配置了归档库（`database.url`）时包括归档库。不需要密钥。"""
     try:
         await parts.unit.check()
-    except LedgerUnavailable:
+        if parts.archiver is not None:
+            await parts.archiver.check()
+    except (LedgerUnavailable, ArchiveUnavailable):
         response.status_code = 503
         return HealthResponse(status="degraded", database="unavailable")
     return HealthResponse(status="ok", database="connected")
@@ -51,7 +54,15 @@ async def ready(_caller: Reader, parts: Parts, response: Response) -> ReadyRespo
             name: ComponentState(ok=component.ok, since=parts.local(component.since), why=component.why)
             for name, component in sorted(parts.health.components.items())
         },
+        archive_lag=_archive_lag(parts),
     )
+
+
+def _archive_lag(parts: Context) -> ArchiveLag | None:
+    if parts.archiver is None:
+        return None
+    lag = parts.archiver.lag(now())
+    return ArchiveLag(facts=lag.facts, seconds=lag.seconds, last_error=parts.archiver.last_error)
 
 
 @router.get(

@@ -1,19 +1,23 @@
 """Start, end and read surgeries: the seed's routes 2 to 4, and what the console and the ops people read besides."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from daemon.api import schemas
 from daemon.api.context import Context, Parts, SurgeryId, cameras_of, check_rooms, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
+from daemon.bridge import off_loop
 from daemon.domain import errors
-from daemon.domain.ledger import Detail, Total
+from daemon.domain.ledger import Detail, Total, voiders
+from daemon.domain.objects import MEDIA_TYPES as MEDIA_TYPES_OF
+from daemon.domain.objects import ObjectKind
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.services import read
+from daemon.storage.report_forms import MEDIA_TYPES, Form, drawn
 
 router = APIRouter(prefix="/client/surgeries", tags=["client"])
 
@@ -61,7 +65,7 @@ async def result(
 ) -> schemas.SurgeryResultResponse:
     """至少有一条消耗明细时返回 200，否则 503 RESULT_NOT_READY。"""
     await check_surgery(caller, surgery_id, parts)
-    found = await read.result(parts.unit, surgery_id, include_pending=include_pending)
+    found = await read.result(parts.unit, surgery_id, include_pending=include_pending, archive=parts.archive)
     return schemas.SurgeryResultResponse(
         surgery_id=surgery_id,
         message=found.message,
@@ -88,7 +92,7 @@ async def surgeries(
 async def surgery(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryOverview:
     """当前消耗汇总与全部待确认项（含已处理）。"""
     await check_surgery(caller, surgery_id, parts)
-    found = await read.overview(parts.unit, surgery_id)
+    found = await read.overview(parts.unit, surgery_id, archive=parts.archive)
     return schemas.SurgeryOverview(
         **_row(parts, found.surgery).model_dump(),
         summary=_summary(found.booked),
@@ -98,9 +102,10 @@ async def surgery(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schema
 
 @router.get("/{surgery_id}/ledger", summary="完整账本", responses=answers(errors.SurgeryNotFound))
 async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryLedger:
-    """最近一次手术的全部记账行，含占位与作废，按记账先后排列。"""
+    """最近一台的全部记账行，含占位、作废与更正，按记账先后排列；`voided_by` 是使该行不再计数的行。"""
     await check_surgery(caller, surgery_id, parts)
-    _, postings = await read.ledger(parts.unit, surgery_id)
+    _, postings = await read.ledger(parts.unit, surgery_id, archive=parts.archive)
+    voided_by = voiders(postings)
     rows = [
         schemas.LedgerRow(
             posting_id=row.id,
@@ -115,6 +120,8 @@ async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas
             sighting_id=row.sighting_id,
             confirmation_id=row.confirmation_id,
             voids=row.voids,
+            voided_by=voided_by.get(row.id),
+            reason=row.reason,
         )
         for row in postings
     ]
@@ -128,16 +135,39 @@ async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas
     response_class=Response,
     responses={
         **answers(errors.SurgeryNotFound),
-        200: {"content": {"text/tab-separated-values": {}, "text/markdown": {}}, "description": "TSV 或 Markdown"},
+        200: {
+            "content": {media_type.partition(";")[0]: {} for media_type in MEDIA_TYPES.values()},
+            "description": "TSV、Markdown、CSV 或 XLSX",
+        },
     },
 )
-async def report(surgery_id: SurgeryId, form: Literal["tsv", "md"], caller: Reader, parts: Parts) -> PlainTextResponse:
-    """与消耗日志文件内容一致，由账本生成。"""
+async def report(surgery_id: SurgeryId, form: Form, caller: Reader, parts: Parts) -> Response:
+    """由账本生成；`tsv` 与 `md` 和消耗日志文件内容一致，`csv` 与 `xlsx` 可用 Excel 打开。"""
     await check_surgery(caller, surgery_id, parts)
-    run, facts = await read.facts(parts.unit, surgery_id)
-    if form == "tsv":
-        return PlainTextResponse(parts.pages.tsv(facts), media_type="text/tab-separated-values; charset=utf-8")
-    return PlainTextResponse(parts.pages.markdown(run, facts), media_type="text/markdown; charset=utf-8")
+    run, facts = await read.facts(parts.unit, surgery_id, archive=parts.archive)
+    content = await off_loop(drawn, form, run, facts, parts.pages)
+    named = {"Content-Disposition": f'attachment; filename="{surgery_id}.{form}"'}
+    is_file = form in (Form.CSV, Form.XLSX)
+    return Response(content, media_type=MEDIA_TYPES[form], headers=named if is_file else None)
+
+
+@router.get(
+    "/{surgery_id}/evidence/{sighting_id}.{ending}",
+    summary="证据图片与片段",
+    response_class=Response,
+    responses={
+        **answers(errors.SurgeryNotFound, errors.EvidenceNotFound, errors.ObjectStoreUnavailable),
+        200: {"content": {kind: {} for kind in MEDIA_TYPES_OF.values()}, "description": "JPEG 图片或 MP4 片段"},
+    },
+)
+async def evidence(
+    surgery_id: SurgeryId, sighting_id: UUID, ending: Literal["jpg", "mp4"], caller: Reader, parts: Parts
+) -> Response:
+    """最近一台中一次识别的图片或片段；刚记账时片段可能还没有拍完。"""
+    await check_surgery(caller, surgery_id, parts)
+    kind = ObjectKind.PICTURE if ending == "jpg" else ObjectKind.CLIP
+    content = await parts.objects.evidence(parts.unit, surgery_id, sighting_id, kind)
+    return Response(content, media_type=MEDIA_TYPES_OF[kind])
 
 
 def _detail(parts: Context, row: Detail, with_status: bool) -> schemas.ResultDetail:

@@ -9,16 +9,18 @@ from daemon.cli.options import ConfigOption, console, settings_of
 
 def check(
     config: ConfigOption = None,
-    connect: Annotated[bool, typer.Option("--connect", help="Also connect to every camera.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also connect to every camera, the archive and the object store.")
+    ] = False,
 ) -> None:
-    """Check installation, configuration, catalogue, keys, model, ledger and port. Exits with 1 on any problem."""
+    """Check installation, configuration, catalogue, keys, model, ledger, objects, port. Exits with 1 on any problem."""
     import asyncio
 
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    from daemon.cli.checks import PROBLEM, Line, check_cameras, check_installation, check_site
+    from daemon.cli.checks import PROBLEM, Line, check_cameras, check_installation, check_servers, check_site
     from daemon.config import ConfigError
 
     lines = check_installation()
@@ -29,6 +31,7 @@ def check(
     else:
         lines += check_site(settings)
         if connect:
+            lines += check_servers(settings)
             lines += asyncio.run(check_cameras(settings))
     styles = {"ok": "green", "note": "yellow", PROBLEM: "bold red"}
     table = Table("", "what", "found, and how to mend it", box=box.SIMPLE_HEAD)

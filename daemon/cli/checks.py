@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import daemon
-from daemon.app import background_of, listening, load_catalogue, load_keys, load_model
+from daemon.app import background_of, listening, load_catalogue, load_keys, load_model, store_of
 from daemon.cli.failures import line_of
 from daemon.cli.probing import Wanted, advice, probe_all, summary
 from daemon.config import Settings
@@ -51,8 +51,17 @@ def check_site(settings: Settings) -> list[Line]:
     lines += _gathered("model", load)
     lines += _gathered("catalogue", lambda: _catalogue(settings, model[0] if model else None))
     lines += _gathered("ledger", lambda: _ledger(settings))
+    lines += _gathered("objects", lambda: _objects(settings))
     lines += _gathered("logs", lambda: _logs(settings))
     lines += _gathered("port", lambda: _port(settings))
+    return lines
+
+
+def check_servers(settings: Settings) -> list[Line]:
+    """Connect to the archive and the object store, where there are any."""
+    lines = _gathered("archive", lambda: _archive(settings))
+    if settings.objects.backend == "minio":
+        lines += _gathered("objects", lambda: _object_store(settings))
     return lines
 
 
@@ -212,6 +221,36 @@ def _logs(settings: Settings) -> Iterator[Line]:
     folder = settings.logs.folder
     made = "writable" if folder.exists() else "not there yet, the first surgery makes it"
     yield _unusable("logs", folder, "logs.folder") or Line(OK, "logs", f"{folder}: {made}")
+
+
+def _objects(settings: Settings) -> Iterator[Line]:
+    if not settings.objects.evidence:
+        yield Line(NOTE, "objects", "evidence is off: no pictures and clips of what is booked or asked")
+        return
+    folders = {"spool": settings.objects.spool}
+    if settings.objects.backend == "folder":
+        folders["folder"] = settings.objects.folder
+    for key, folder in folders.items():
+        yield _unusable("objects", folder, f"objects.{key}") or Line(OK, "objects", f"{key} {folder}")
+
+
+def _object_store(settings: Settings) -> Iterator[Line]:
+    store_of(settings).check()
+    yield Line(OK, "objects", f"bucket {settings.objects.bucket} on {settings.objects.endpoint}")
+
+
+def _archive(settings: Settings) -> Iterator[Line]:
+    if settings.database.url is None:
+        return
+    url = migrate.archive_at(settings.database.url.get_secret_value())
+    found, newest = migrate.current(url), migrate.head()
+    if found is None:
+        yield Line(OK, "archive", f"{migrate.shown(url)}: empty, the first start fills it")
+    elif found == newest:
+        yield Line(OK, "archive", f"{migrate.shown(url)}: schema {found}")
+    else:
+        hint = migrate.SchemaUnknown.hint
+        yield Line(PROBLEM, "archive", f"{migrate.shown(url)}: schema {found}, this orwatch works on {newest}", hint)
 
 
 def _unusable(what: str, folder: Path, key: str) -> Line | None:

@@ -144,8 +144,10 @@ class Follower:
                 return
             event = Event.model_validate_json(text)
             self._seq = event.seq
-            # A surgery can go on after its end: what counts is what comes last.
-            self._has_ended = event.type is FactKind.SURGERY_ENDED
+            # A surgery can go on after its end: what counts is what comes last; a correction does not wake it.
+            if event.type in (FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED):
+                self._has_ended = False
+            self._has_ended |= event.type is FactKind.SURGERY_ENDED
             self._view.event(event)
             if event.confirmation_id is not None:
                 await self._show_questions()

@@ -33,6 +33,7 @@ from daemon.config import (
     DatabaseSettings,
     LogSettings,
     ModelSettings,
+    ObjectSettings,
     RoomSettings,
     ServerSettings,
     Settings,
@@ -174,6 +175,7 @@ def settings_in(folder: Path, *, port: int, loop: bool) -> Settings:
             "rooms": {"or-1": RoomSettings(cameras=list(CAMERAS))},
             "model": ModelSettings(path=ASSETS / "consumables.onnx"),
             "logs": LogSettings(folder=folder / "log"),
+            "objects": ObjectSettings(folder=folder / "objects", spool=folder / "spool"),
         }
     )
 

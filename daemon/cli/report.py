@@ -21,6 +21,9 @@ STYLES = {
     FactKind.REJECTED: "dim",
     FactKind.IGNORED: "dim",
     FactKind.MERGED: "cyan",
+    FactKind.VOIDED: "bold red",
+    FactKind.OBJECT_STORED: "dim",
+    FactKind.OBJECT_LOST: "yellow",
 }
 _SIGHTINGS = (FactKind.BOOKED, FactKind.ASKED, FactKind.IGNORED, FactKind.MERGED)
 

@@ -12,6 +12,7 @@ from daemon.cli.db import db
 from daemon.cli.demo import demo
 from daemon.cli.evaluate import evaluate
 from daemon.cli.failures import told
+from daemon.cli.record import report
 from daemon.cli.run import run
 from daemon.cli.watch import watch
 
@@ -57,7 +58,7 @@ def about(
     """
 
 
-for command in (run, check, demo, analyze, evaluate, watch):
+for command in (run, check, demo, analyze, evaluate, watch, report):
     orwatch.command()(command)
 orwatch.add_typer(cameras, name="cameras")
 orwatch.add_typer(db, name="db")

@@ -23,6 +23,8 @@ from daemon.domain.facts import FactKind
 
 _EVENTS_SHOWN = 12
 _COUNTED = (FactKind.BOOKED, FactKind.CONFIRMED)
+_BY_HAND = (FactKind.CONFIRMED, FactKind.REJECTED, FactKind.VOIDED)
+_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST)
 _OF_THE_RUN = (FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED, FactKind.SURGERY_ENDED)
 
 
@@ -43,6 +45,9 @@ class Tally:
         if event.type in _COUNTED and event.item_id is not None:
             name, quantity = self.totals.get(event.item_id, (event.item_name or event.item_id, 0))
             self.totals[event.item_id] = (name, quantity + event.qty)
+        if event.type is FactKind.VOIDED and event.item_id in self.totals:
+            name, quantity = self.totals[event.item_id]
+            self.totals[event.item_id] = (name, quantity - event.qty)
 
     def ask(self, questions: list[Question]) -> list[Question]:
         """Take over which questions are open; returns those that are new."""
@@ -137,10 +142,13 @@ def event_line(event: Event, tally: Tally) -> str:
         return f"{at} [bold]{event.type.value.replace('_', ' ')}[/]"
     style = STYLES[event.type]
     top = "  ".join(f"{score.label} {score.score:.2f}" for score in event.top)
-    parts = [at, f"[{style}]{event.type.value:<10}[/]", escape(event.camera or ""), escape(event.item_name or "")]
-    if event.type in _COUNTED and event.item_id is not None:
+    kind = event.type.value.replace("_", " ")
+    parts = [at, f"[{style}]{kind:<10}[/]", escape(event.camera or ""), escape(event.item_name or "")]
+    if event.type in (*_COUNTED, FactKind.VOIDED) and event.item_id in tally.totals:
         parts.append(f"[bold]-> {tally.totals[event.item_id][1]}[/]")
-    if event.type in (FactKind.CONFIRMED, FactKind.REJECTED):
+    if event.type in _OF_OBJECTS:
+        parts.append(escape(event.evidence or ""))
+    elif event.type in _BY_HAND or (event.type is FactKind.BOOKED and not event.camera):
         parts.append(f"by {escape(event.doctor_id or 'nobody named')}")
     elif top:
         parts.append(f"[dim]{escape(top)}[/]")

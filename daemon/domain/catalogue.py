@@ -1,5 +1,6 @@
 """The consumables a site knows: names, product codes, aliases, and which of them a surgery may use."""
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -97,6 +98,35 @@ def resolve_candidates(
         if not named:
             (unseen if product else unknown).append(word)
     return Candidates(by_label=by_label, unknown=tuple(unknown), unseen=tuple(unseen))
+
+
+def item_called(word: str, catalogue: Catalogue, labels: Iterable[str], requested: Iterable[str] = ()) -> Item | None:
+    """The item a person names: of the catalogue, or without one a label of the model. None: nothing goes by that word.
+
+    requested: the surgery's candidates; the code segment that it uses for a product is the one to go on with.
+    """
+    if not catalogue.products:
+        label = next((label for label in labels if _key(label) == _key(word)), None)
+        return item_of(label, catalogue) if label else None
+    product = catalogue.find(word)
+    if product is None:
+        return None
+    is_code = any(_key(code) == _key(word) for code in product.codes)
+    used = word if is_code else next((each for each in requested if catalogue.find(each) is product), word)
+    return item_of(product.name, catalogue, used)
+
+
+def similar_names(word: str, catalogue: Catalogue, labels: Iterable[str]) -> list[str]:
+    """Names that may have been meant, the likeliest first, at most three."""
+    names = {label: label for label in labels}
+    if catalogue.products:
+        names = {
+            each: product.name
+            for product in catalogue.products
+            for each in (product.name, *product.aliases, *product.codes)
+        }
+    near = difflib.get_close_matches(word, names, n=6, cutoff=0.4)
+    return list(dict.fromkeys(names[each] for each in near))[:3]
 
 
 def _key(word: str) -> str:

@@ -54,9 +54,37 @@ class ChoiceNotAnOption(Refused, ValueError):
     """The chosen label is not one of the question's options."""
 
 
+class PostingNotFound(Refused, LookupError):
+    """The surgery has no posting of that id."""
+
+
+class PostingNotVoidable(Refused):
+    """A void, or a placeholder whose question is open."""
+
+
+class PostingAlreadyVoided(Refused):
+    """It does not count any more."""
+
+
+class ItemUnknown(Refused, ValueError):
+    """No consumable goes by that word."""
+
+
+class IdempotencyKeyReused(Refused):
+    """The key was sent before, with another request."""
+
+
 class VoiceNotConfigured(Refused):
     """No speech provider is configured, so the question cannot be spoken or heard."""
 
 
 class VoiceAudioInvalid(Refused, ValueError):
     """The answer is not one non-empty WAV file."""
+
+
+class EvidenceNotFound(Refused, LookupError):
+    """No picture or clip of that sighting is kept."""
+
+
+class ObjectStoreUnavailable(Refused):
+    """Evidence is kept, but where it lies does not answer."""

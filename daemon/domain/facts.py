@@ -1,11 +1,13 @@
 """What happened in a surgery, in order: the outbox, the live feed and the consumption log all speak in facts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from daemon.domain.catalogue import Item
+from daemon.domain.ledger import Total
 
 
 class FactKind(StrEnum):
@@ -54,3 +56,15 @@ class Fact:
     sighting_id: UUID | None = None
     evidence: str = ""
     voids: UUID | None = None
+
+
+def counted(facts: Iterable[Fact]) -> list[Total]:
+    """What these facts add up to by item, first named first; what was voided is taken off again."""
+    named: dict[str, Item] = {}
+    totals: dict[str, int] = {}
+    sign = {FactKind.BOOKED: 1, FactKind.CONFIRMED: 1, FactKind.VOIDED: -1}
+    for fact in facts:
+        if fact.item is not None and fact.kind in sign:
+            named.setdefault(fact.item.item_id, fact.item)
+            totals[fact.item.item_id] = totals.get(fact.item.item_id, 0) + sign[fact.kind] * fact.qty
+    return [Total(item=named[item_id], quantity=quantity) for item_id, quantity in totals.items() if quantity]

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from daemon.domain.catalogue import Item
+from daemon.domain.errors import PostingAlreadyVoided, PostingNotFound, PostingNotVoidable
 
 
 class PostingKind(StrEnum):
@@ -49,6 +50,67 @@ class Posting:
     request_key: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """Who corrects, and why. request_key: as in Posting."""
+
+    doctor_id: str
+    reason: str
+    request_key: str | None = None
+
+    def adding(self, item: Item, run_id: UUID, now: datetime) -> Posting:
+        """A consumption that nobody saw; its time is when it was said."""
+        return Posting(
+            id=uuid4(),
+            run_id=run_id,
+            kind=PostingKind.CONSUMPTION,
+            item=item,
+            qty=1,
+            doctor_id=self.doctor_id,
+            source=Source.CORRECTION,
+            timestamp=now,
+            posted_at=now,
+            reason=self.reason,
+            request_key=self.request_key,
+        )
+
+    def voiding(self, posting_id: UUID, rows: Sequence[Posting], now: datetime) -> Posting:
+        """The void of one of these rows. Raises PostingNotFound, PostingAlreadyVoided, PostingNotVoidable.
+
+        The void names no sighting: the row that counted keeps it. A placeholder ends with the answer to its question,
+        and an unanswered one counts nothing.
+        """
+        target = next((row for row in rows if row.id == posting_id), None)
+        if target is None:
+            raise PostingNotFound("没有这一条记账。")
+        if any(row.voids == target.id for row in rows):
+            raise PostingAlreadyVoided("该条记账已作废或已被答复取代，不能再次作废。")
+        if target.kind is PostingKind.VOID:
+            raise PostingNotVoidable("作废行本身不能作废；如需恢复，请补记一条。")
+        if target.kind is PostingKind.PLACEHOLDER:
+            raise PostingNotVoidable("该条是待确认的占位，不能作废，请答复对应的待确认项。")
+        return Posting(
+            id=uuid4(),
+            run_id=target.run_id,
+            kind=PostingKind.VOID,
+            item=target.item,
+            qty=target.qty,
+            doctor_id=self.doctor_id,
+            source=Source.CORRECTION,
+            timestamp=target.timestamp,
+            posted_at=now,
+            confirmation_id=target.confirmation_id,
+            voids=target.id,
+            reason=self.reason,
+            request_key=self.request_key,
+        )
+
+
+def voiders(rows: Iterable[Posting]) -> dict[UUID, UUID]:
+    """Posting that no longer counts -> the posting that ended it."""
+    return {row.voids: row.id for row in rows if row.voids is not None}
+
+
 class DetailStatus(StrEnum):
     BOOKED = "booked"
     PENDING = "pending"
@@ -69,7 +131,7 @@ class Total:
 def details(postings: Iterable[Posting], *, include_pending: bool = False) -> list[Detail]:
     """The postings that count now, in the order they were seen; placeholders only when asked for."""
     rows = list(postings)
-    voided = {row.voids for row in rows if row.voids is not None}
+    voided = voiders(rows)
     status = {PostingKind.CONSUMPTION: DetailStatus.BOOKED}
     if include_pending:
         status[PostingKind.PLACEHOLDER] = DetailStatus.PENDING

@@ -21,7 +21,7 @@ class Observation:
     """What the cameras conclude of one sighting, before the tally is looked at.
 
     outcome: BOOKED, ASKED or IGNORED. options: of a question, best first. since_resume: it was in view already when
-    the watching began again after an interruption.
+    the watching began again after an interruption. evidence_at: the frame that shows it best.
     """
 
     camera: str
@@ -33,6 +33,7 @@ class Observation:
     options: tuple[Score, ...] = ()
     reason: str = ""
     since_resume: bool = False
+    evidence_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from daemon.health import Health
 from daemon.supervise import Backoff, keep_running
 from streams.errors import StreamError, StreamNotFound, StreamUnauthorized, StreamUnsupported
 from streams.frame import Frame
+from streams.ring import Ring
 from streams.source import Source, SourceConfig
 from streams.stats import StreamStats
 
@@ -43,13 +44,14 @@ class Capture:
         on_gap: Callable[[str], None],
         health: Health,
         backoff: Backoff,
+        ring: Ring | None = None,
     ) -> None:
         self.camera = config.camera
         self.first_frame = asyncio.Event()
         self.failed_finally = asyncio.Event()
         self.failure: StreamError | None = None
         self.reconnects = 0
-        self._source = Source(config)
+        self._source = Source(config, ring)
         self._on_frame = on_frame
         self._on_gap = on_gap
         self._health = health

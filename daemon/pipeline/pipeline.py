@@ -20,6 +20,7 @@ from daemon.domain.surgery import Surgery
 from daemon.health import Health
 from daemon.metrics import Metrics
 from daemon.pipeline.capture import Capture, reason
+from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.repeats import Repeats
 from daemon.pipeline.watch import Observe, Watch
 from daemon.services.cameras import CamerasFailed
@@ -55,6 +56,7 @@ class Pipeline:
         observe: Observe,
         health: Health,
         metrics: Metrics,
+        evidence: Evidence | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self._sources = sources
@@ -63,6 +65,7 @@ class Pipeline:
         self._observe = observe
         self._health = health
         self._metrics = metrics
+        self._evidence = evidence
         self._backoff = backoff or Backoff()
         self._open: dict[UUID, Open] = {}
         self._watches: dict[UUID, Watch] = {}
@@ -150,6 +153,8 @@ class Pipeline:
             await _end(opened.tasks)
             for camera in opened.captures:
                 self.repeats.forget(camera)
+                if self._evidence is not None:
+                    self._evidence.closed(camera)
 
     async def stop(self) -> None:
         """The process ends: cameras go, sightings stay undecided, surgeries stay running."""
@@ -157,6 +162,8 @@ class Pipeline:
         self._watch_of.clear()
         opened, self._open = self._open, {}
         await _end([task for run in opened.values() for task in run.tasks])
+        if self._evidence is not None:
+            await self._evidence.stop()
 
     def _start(self, surgery: Surgery) -> Open:
         captures = {
@@ -166,6 +173,7 @@ class Pipeline:
                 on_gap=self._gap,
                 health=self._health,
                 backoff=self._backoff,
+                ring=self._evidence.opened(camera) if self._evidence is not None else None,
             )
             for camera in surgery.cameras
             if camera in self._sources
@@ -182,6 +190,8 @@ class Pipeline:
         self.batcher.put(frame)
 
     def _gap(self, camera: str) -> None:
+        if self._evidence is not None:
+            self._evidence.interrupted(camera)
         if watch := self._watch_of.get(camera):
             watch.gap(camera)
 

@@ -9,7 +9,9 @@ from daemon.domain.facts import Fact
 from daemon.feed import Feed
 from daemon.metrics import counter, gauge
 from daemon.pipeline.capture import Capture
+from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline
+from daemon.services.objects import Objects
 
 COUNTERS = {
     "packets": "Video packets received",
@@ -53,3 +55,13 @@ def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
     lost = pipeline.predictions_dropped
     yield counter("orwatch_predictions_dropped", "Scores dropped before the event loop took them", [], [([], lost)])
     yield gauge("orwatch_event_listeners", "Open event WebSockets", [], [([], feed.listeners)])
+
+
+def object_readings(objects: Objects, evidence: Evidence | None) -> Iterator[Metric]:
+    outcomes: list[tuple[list[str], float]] = [([outcome], count) for outcome, count in objects.outcomes.items()]
+    yield counter("orwatch_objects", "Pictures and clips, by what became of them", ["outcome"], outcomes)
+    spooled: list[tuple[list[str], float]] = [([], objects.spool_bytes)]
+    yield gauge("orwatch_object_spool_bytes", "Waiting on disk for the object store", [], spooled)
+    rings = evidence.ring_bytes if evidence is not None else {}
+    held: list[tuple[list[str], float]] = [([camera], size) for camera, size in rings.items()]
+    yield gauge("orwatch_camera_ring_bytes", "Packets in memory for pictures and clips", ["camera"], held)

@@ -81,6 +81,7 @@ class Watch:
             options=options,
             reason=reason,
             since_resume=self._resumed and sighting.started_at - first_at <= self._in_view,
+            evidence_at=sighting.evidence_at,
         )
 
 

@@ -9,6 +9,7 @@ from daemon.domain.catalogue import Candidates, Item
 from daemon.domain.confirmation import Confirmation, ConfirmationState, Option, prompt
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.ledger import Posting, PostingKind, Source
+from daemon.domain.objects import evidence_key
 from daemon.domain.sighting import Observation, Outcome, SettledSighting, same_consumption
 from daemon.domain.surgery import Surgery
 from daemon.storage.database import Tx, Unit
@@ -18,21 +19,35 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserveRules:
-    """fusion: how far apart two cameras may see the same consumption begin. doctor_id: of automatic postings."""
+    """fusion: how far apart two cameras may see the same consumption begin. doctor_id: of automatic postings.
+
+    evidence: a picture is kept of what is booked or asked; its key stands in the fact before the picture does.
+    """
 
     fusion: timedelta
     doctor_id: str
+    evidence: bool = False
 
 
 async def observe(
-    unit: Unit, surgery: Surgery, candidates: Candidates, seen: Observation, rules: ObserveRules, now: datetime
+    unit: Unit,
+    surgery: Surgery,
+    candidates: Candidates,
+    seen: Observation,
+    rules: ObserveRules,
+    now: datetime,
+    *,
+    sighting_id: UUID | None = None,
 ) -> Outcome:
-    """Settle one sighting of a running surgery; what it says is durable when this returns."""
+    """Settle one sighting of a running surgery; what it says is durable when this returns.
+
+    sighting_id: that the caller has chosen for it.
+    """
     async with unit.begin() as tx:
         first = await _counted_already(tx, surgery.id, seen, rules.fusion)
         outcome = Outcome.MERGED if first else seen.outcome
         sighting = SettledSighting(
-            id=uuid4(),
+            id=sighting_id or uuid4(),
             run_id=surgery.id,
             camera=seen.camera,
             label=seen.label,
@@ -45,11 +60,12 @@ async def observe(
             merged_into=first.id if first else None,
         )
         await tx.sightings.add(sighting)
+        evidence = evidence_key(surgery.surgery_id, surgery.id, sighting.id) if rules.evidence else ""
         match outcome:
             case Outcome.BOOKED:
-                await _book(tx, surgery, sighting, candidates.by_label[seen.label], rules.doctor_id, now)
+                await _book(tx, surgery, sighting, candidates.by_label[seen.label], rules.doctor_id, now, evidence)
             case Outcome.ASKED:
-                await _ask(tx, surgery, sighting, seen, candidates, rules.doctor_id, now)
+                await _ask(tx, surgery, sighting, seen, candidates, rules.doctor_id, now, evidence)
             case Outcome.IGNORED | Outcome.MERGED:
                 item = candidates.by_label.get(seen.label, Item(item_id=seen.label, item_name=seen.label))
                 kind = FactKind.MERGED if outcome is Outcome.MERGED else FactKind.IGNORED
@@ -76,12 +92,22 @@ def _merge_reason(seen: Observation, first: SettledSighting) -> str:
     return "seen_before_restart" if first.camera == seen.camera else f"same_as:{first.camera}"
 
 
-async def _book(tx: Tx, surgery: Surgery, sighting: SettledSighting, item: Item, doctor_id: str, now: datetime) -> None:
+async def _book(
+    tx: Tx, surgery: Surgery, sighting: SettledSighting, item: Item, doctor_id: str, now: datetime, evidence: str
+) -> None:
     posting = _posting(PostingKind.CONSUMPTION, surgery, sighting, item, doctor_id, now)
     await tx.ledger.post(posting)
     await tx.emit(
         _fact(
-            FactKind.BOOKED, surgery, sighting, item, now, qty=posting.qty, doctor_id=doctor_id, posting_id=posting.id
+            FactKind.BOOKED,
+            surgery,
+            sighting,
+            item,
+            now,
+            qty=posting.qty,
+            doctor_id=doctor_id,
+            posting_id=posting.id,
+            evidence=evidence,
         )
     )
 
@@ -94,6 +120,7 @@ async def _ask(
     candidates: Candidates,
     doctor_id: str,
     now: datetime,
+    evidence: str,
 ) -> None:
     options = tuple(
         Option(label=option.label, confidence=option.score, item=candidates.by_label[option.label])
@@ -123,6 +150,7 @@ async def _ask(
             now,
             posting_id=placeholder.id,
             confirmation_id=question.id,
+            evidence=evidence,
         )
     )
 
@@ -155,6 +183,7 @@ def _fact(
     doctor_id: str = "",
     posting_id: UUID | None = None,
     confirmation_id: UUID | None = None,
+    evidence: str = "",
 ) -> Fact:
     return Fact(
         kind=kind,
@@ -171,4 +200,5 @@ def _fact(
         posting_id=posting_id,
         confirmation_id=confirmation_id,
         sighting_id=sighting.id,
+        evidence=evidence,
     )

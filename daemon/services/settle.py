@@ -9,6 +9,7 @@ from daemon.domain.confirmation import Confirmation, ConfirmationState, Option
 from daemon.domain.errors import ChoiceNotAnOption, ConfirmationAlreadyResolved, ConfirmationNotFound
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.ledger import Posting, PostingKind, Source
+from daemon.domain.objects import ObjectState, evidence_key
 from daemon.domain.sighting import SettledSighting
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.storage.database import Tx, Unit
@@ -63,6 +64,10 @@ async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answ
                 )
         settled = question.settled(chosen, answer.doctor_id, now)
         sighting = await tx.sightings.get(question.sighting_id)
+        key = evidence_key(run.surgery_id, run.id, sighting.id)
+        is_kept = await tx.objects.in_state(ObjectState.WAITING, [key]) | await tx.objects.in_state(
+            ObjectState.STORED, [key]
+        )
         posting = _posting(run, settled, chosen, sighting, answer, now)
         await tx.confirmations.save(settled)
         await tx.ledger.post(posting)
@@ -81,6 +86,7 @@ async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answ
                 posting_id=posting.id,
                 confirmation_id=settled.id,
                 sighting_id=sighting.id,
+                evidence=key if is_kept else "",
             )
         )
     log.info("question %s %s by %s", settled.id, settled.state, answer.source)

@@ -20,13 +20,18 @@ from daemon.domain.errors import (
 )
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.surgery import Surgery, SurgeryState
+from daemon.services.archive import Archiver
 from daemon.services.cameras import Cameras, CamerasFailed
+from daemon.storage.archive import ArchiveUnavailable
 from daemon.storage.database import Unit
+from daemon.storage.migrate import DatabaseUnreachable, SchemaUnknown
 
 log = logging.getLogger(__name__)
 
 STARTED = "摄像头录制已开始，手术已启动。"
 ALREADY_STARTED = "手术已在进行中，摄像头录制正常。"
+# A client waits for minutes of cameras anyway; an archive that takes longer is as good as away.
+_FLUSH_WITHIN_S = 10.0
 ENDED = "摄像头录制已停止，手术已结束。"
 
 
@@ -44,14 +49,28 @@ class Labels:
     names: tuple[str, ...]
     background: frozenset[str]
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Those that stand for something to be tallied."""
+        return tuple(name for name in self.names if name not in self.background)
+
 
 class Surgeries:
-    def __init__(self, unit: Unit, cameras: Cameras, catalogue: Catalogue, labels: Labels, rules: StartRules) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        cameras: Cameras,
+        catalogue: Catalogue,
+        labels: Labels,
+        rules: StartRules,
+        archiver: Archiver | None = None,
+    ) -> None:
         self._unit = unit
         self._cameras = cameras
         self._catalogue = catalogue
         self._labels = labels
         self._rules = rules
+        self._archiver = archiver
         self._lock = asyncio.Lock()
         self._starts: dict[str, tuple[frozenset[str], asyncio.Task[str]]] = {}
         self._ends: dict[str, asyncio.Task[str]] = {}
@@ -65,6 +84,7 @@ class Surgeries:
                 surgery_id=surgery_id,
                 camera_ids=list(unknown),
             )
+        await self._flush(surgery_id, now)
         while True:
             async with self._lock:
                 ending = self._ends.get(surgery_id)
@@ -123,6 +143,23 @@ class Surgeries:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def _flush(self, surgery_id: str, now: datetime) -> None:
+        """Before an id is reused, what was recorded under it is in the archive; before anything is reserved."""
+        if self._archiver is None:
+            return
+        async with self._unit.read() as tx:
+            latest = await tx.surgeries.latest(surgery_id)
+        if latest is None or latest.continues(now, self._rules.resume_window):
+            return
+        try:
+            await self._archiver.flush(surgery_id, within_s=_FLUSH_WITHIN_S)
+        except (ArchiveUnavailable, DatabaseUnreachable, SchemaUnknown) as error:
+            log.error("surgery %s cannot start anew: its history is not archived: %s", surgery_id, error)
+            raise RecordingCannotStart(
+                "该手术号的历史记录尚未归档，归档数据库暂不可用，不能以同一手术号开始新的手术；请恢复归档数据库后重试，或使用新的手术号。",
+                surgery_id=surgery_id,
+            ) from error
 
     async def _join_or_reserve(
         self, surgery_id: str, cameras: tuple[str, ...], candidates: tuple[str, ...], now: datetime

@@ -33,8 +33,7 @@ class Telling:
         except OSError as error:
             for run_id in {fact.run_id for fact in facts}:
                 self._pages.close(run_id)
-            if self._health.set("log", ok=False, why=str(error)):
-                log.error("consumption log cannot be written: %s. The ledger holds; free the disk", error)
+            self._failed(error)
         for fact in facts:
             self._feed.publish(fact)
 
@@ -50,5 +49,26 @@ class Telling:
                     surgery = await tx.surgeries.get(run_id)
                     everything = await tx.outbox.of_run(run_id)
                 await off_loop(self._pages.open, surgery, everything)
+                if not surgery.state.is_active:
+                    self._pages.close(run_id)  # a correction after the end
             if any(fact.kind is FactKind.SURGERY_ENDED for fact in of_run):
                 self._pages.close(run_id)
+
+    async def catch_up(self) -> None:
+        """After a start: files of runs that ended just before the crash lack what nobody will append any more."""
+        assert self._unit is not None
+        try:
+            async with self._unit.read() as tx:
+                runs = [await tx.surgeries.get(run_id) for run_id in await tx.outbox.recent_runs()]
+            for surgery in runs:
+                if not surgery.state.is_active:  # those that are go on with a fact of their own
+                    async with self._unit.read() as tx:
+                        facts = await tx.outbox.of_run(surgery.id)
+                    await off_loop(self._pages.open, surgery, facts)
+                    self._pages.close(surgery.id)
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if self._health.set("log", ok=False, why=str(error)):
+            log.error("consumption log cannot be written: %s. The ledger holds; free the disk", error)

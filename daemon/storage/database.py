@@ -6,6 +6,7 @@ its turn in the process on a lock of ours. Readers see a snapshot and never wait
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,7 +20,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from daemon.domain.facts import Fact
 from daemon.storage.confirmations import ConfirmationRows
+from daemon.storage.history import HistoryRows
 from daemon.storage.ledger import LedgerRows
+from daemon.storage.object_rows import ObjectRows
 from daemon.storage.outbox import OutboxRows
 from daemon.storage.sightings import SightingRows
 from daemon.storage.surgeries import SurgeryRows
@@ -42,6 +45,8 @@ class Tx:
         self.confirmations = ConfirmationRows(connection)
         self.sightings = SightingRows(connection)
         self.outbox = OutboxRows(connection)
+        self.objects = ObjectRows(connection)
+        self.history = HistoryRows(connection)
         self.facts: list[Fact] = []
 
     async def emit(self, fact: Fact) -> Fact:
@@ -110,6 +115,26 @@ def open_engine(path: Path) -> AsyncEngine:
     sa.event.listen(engine.sync_engine, "begin", _begin)
     sa.event.listen(engine.sync_engine, "handle_error", _distrust)
     return engine
+
+
+def open_reader(path: Path) -> AsyncEngine:
+    """For looking at a ledger that another process may be writing; nothing can be written through it."""
+    # Where nobody writes and the folder is not ours to write, SQLite could not make the files that WAL needs.
+    has_writer = path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK)
+    uri = f"{path.resolve().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=uri, query={"uri": "true"}), poolclass=AsyncAdaptedQueuePool
+    )
+    sa.event.listen(engine.sync_engine, "connect", _prepare_reader)
+    sa.event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare_reader(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    cursor.close()
 
 
 def _prepare(connection: Any, _record: object) -> None:

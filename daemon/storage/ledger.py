@@ -36,6 +36,14 @@ class LedgerRows:
             )
         )
 
+    async def get(self, posting_id: UUID) -> Posting:
+        return _posting((await self._connection.execute(sa.select(postings).where(postings.c.id == posting_id))).one())
+
+    async def by_request_key(self, run_id: UUID, key: str) -> Posting | None:
+        query = sa.select(postings).where(postings.c.run_id == run_id, postings.c.request_key == key)
+        row = (await self._connection.execute(query)).first()
+        return _posting(row) if row else None
+
     async def of_run(self, run_id: UUID) -> list[Posting]:
         """Every row of the run, oldest first."""
         query = sa.select(postings).where(postings.c.run_id == run_id).order_by(postings.c.posted_at, postings.c.id)

@@ -48,17 +48,33 @@ def test_all_problems_are_told_not_only_the_first(call: Call, config: Config, tm
         port = taken.getsockname()[1]
         more = (
             f'[server]\nport = {port}\n[catalogue]\npath = "catalogue.csv"\n[auth]\nkeys_file = "keys.toml"\n'
-            '[database]\nledger = "file/ledger.db"\n[logs]\nfolder = "file/log"\n'
+            '[database]\nledger = "file/ledger.db"\nurl = "postgresql+psycopg://o:secret@127.0.0.1:9/orwatch"\n'
+            '[objects]\nbackend = "minio"\nendpoint = "127.0.0.1:9"\nsecure = false\nbucket = "orwatch"\n'
+            'access_key = "a"\nsecret_key = "secret"\nspool = "file/spool"\n[logs]\nfolder = "file/log"\n'
             '[cameras.a]\nurl = "gone.mp4"\n[cameras.b]\nurl = "rtsp://127.0.0.1:9/1"\n'
         )
 
         done = call("check", "-c", config(more, model_path="gone.onnx"), "--connect")
 
     assert done.code == 1
+    assert "secret" not in done.out + done.err
     problems = [what for state, what in states(done) if state == "problem"]
-    assert problems == ["access", "model", "catalogue", "ledger", "logs", "port", "camera", "camera"]
-    assert "8 problems" in done.out
-    assert done.out.count("->") == 8, "each says how to mend it"
+    wrong = [
+        "access",
+        "model",
+        "catalogue",
+        "ledger",
+        "objects",
+        "logs",
+        "port",
+        "archive",
+        "objects",
+        "camera",
+        "camera",
+    ]
+    assert problems == wrong
+    assert "11 problems" in done.out
+    assert done.out.count("->") == 11, "each says how to mend it"
 
 
 def test_a_broken_configuration_is_a_line_of_the_table(call: Call, config: Config) -> None:

@@ -17,6 +17,7 @@ COMMANDS = [
     ("analyze",),
     ("evaluate",),
     ("watch",),
+    ("report",),
     ("cameras",),
     ("cameras", "list"),
     ("cameras", "probe"),

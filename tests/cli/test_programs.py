@@ -82,6 +82,10 @@ def test_watch_shows_each_event_once_across_a_restart(
     assert program.end("123456").status_code == 200
     out, err = rest_of(watching)
     lines_until(staying, "surgery ended")
+    added = {"action": "add", "item": "手术刀片", "reason": "画面被遮挡", "doctor_id": "D1001"}
+    assert program.client.post("/client/surgeries/123456/corrections", json=added).status_code == 200
+    lines_until(staying, "by D1001")
+    afterwards, _ = rest_of(orwatch("watch", "123456", "--url", url))
     staying.send_signal(signal.SIGINT)
     _, interrupted = rest_of(staying)
 
@@ -89,6 +93,7 @@ def test_watch_shows_each_event_once_across_a_restart(
     told = "".join(lines) + out
     assert [told.count(words) for words in ("surgery started", "surgery resumed", "surgery ended")] == [1, 1, 1]
     assert "医用纱布块  -> 1" in told
+    assert "手术刀片  -> 1" in afterwards, "a correction after the end does not keep watch waiting"
     assert (staying.returncode, interrupted) == (130, "")
     assert unknown.returncode == 1
     assert refused.startswith("orwatch: surgery 999999")

@@ -1,11 +1,14 @@
 """Clips and the model are made once; a daemon is started per test with `daemon_on`."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from daemon.config import Settings
 from daemon.domain.facts import Fact
@@ -14,6 +17,8 @@ from daemon.storage.database import Unit, open_engine
 from tests.daemon import harness
 from tests.daemon.harness import Daemon
 from tests.daemon.scenes import SCENES, colour_model, film
+from tests.servers.postgres import Postgres
+from tests.servers.postgres import why_unavailable as why_no_postgres
 
 DaemonOn = Callable[..., AbstractAsyncContextManager[Daemon]]
 
@@ -78,3 +83,27 @@ async def unit(tmp_path: Path, told: Told) -> AsyncIterator[Unit]:
     engine = open_engine(tmp_path / "ledger.db")
     yield Unit(engine, told)
     await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    if reason := why_no_postgres():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Postgres:
+    """The one server of all tests, running again, whatever the last test did to it."""
+    if not postgres_server.is_running:
+        postgres_server.start()
+    return postgres_server
+
+
+@pytest.fixture
+def archive_url(postgres: Postgres) -> sa.URL:
+    """A new, empty database."""
+    return sa.make_url(postgres.database(f"archive_{uuid4().hex[:12]}"))

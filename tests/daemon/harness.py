@@ -124,6 +124,7 @@ def settings_for(
         "server": {"port": 0},
         "database": {"ledger": str(folder / "ledger.db")},
         "logs": {"folder": str(folder / "log")},
+        "objects": {"folder": str(folder / "objects"), "spool": str(folder / "spool"), "clip_after_s": 0.5},
         "model": {"path": str(model), "device": "cpu"},
         "cameras": {name: {"url": str(url), "loop": "://" not in str(url)} for name, url in cameras.items()},
         "inference": {

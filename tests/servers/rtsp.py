@@ -176,6 +176,12 @@ class RtspCamera:
         frame = newest - (newest - counter) % self.frames
         return start_mono_s + (frame - first) / self.fps
 
+    def shown(self, at_mono_s: float) -> tuple[int, float]:
+        """What left the camera at that moment: in which pass of the clip, and how many seconds into it."""
+        first, start_mono_s = [row for row in self._playing if row[1] <= at_mono_s][-1]
+        turn, frame = divmod(first + int((at_mono_s - start_mono_s) * self.fps), self.frames)
+        return turn, frame / self.fps
+
     def __enter__(self) -> Self:
         return self.start()
 

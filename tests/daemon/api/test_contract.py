@@ -62,6 +62,9 @@ def begin(surgery_id: Any, cameras: Any, **more: Any) -> tuple[str, str, dict[st
     return send(START, json={"surgery_id": surgery_id, "camera_ids": cameras, **more})
 
 
+FIX = f"{SURGERIES}/{BOOKED}/corrections"
+ADD = {"action": "add", "item": "纱布", "reason": "画面被遮挡", "doctor_id": "D1001"}
+VOID = {"action": "void", "reason": "认错了", "doctor_id": "D1001"}
 QUEUE = f"{SURGERIES}/{ASKED}/pending-confirmation"
 WAV = ("answer.wav", b"RIFF....WAVE", "audio/wav")
 JSON_BODY = {"content-type": "application/json"}
@@ -122,6 +125,12 @@ TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
     (ask(f"{ASKED}/result?include_pending=perhaps"), 422, "VALIDATION_ERROR"),
     (ask("12345/result"), 422, "VALIDATION_ERROR"),
     (ask("abcdef/result"), 422, "VALIDATION_ERROR"),
+    # evidence
+    (ask(f"{BOOKED}/evidence/{{unknown}}.jpg"), 404, "EVIDENCE_NOT_FOUND"),
+    (ask(f"{BOOKED}/evidence/{{unknown}}.mp4"), 404, "EVIDENCE_NOT_FOUND"),
+    (ask(f"{BOOKED}/evidence/{{unknown}}.png"), 422, "VALIDATION_ERROR"),
+    (ask(f"{BOOKED}/evidence/one.jpg"), 422, "VALIDATION_ERROR"),
+    (ask(f"{NEVER}/evidence/{{unknown}}.jpg"), 404, "SURGERY_NOT_FOUND"),
     # the queue
     (ask(f"{ASKED}/pending-confirmation"), 503, "BAIDU_NOT_CONFIGURED"),
     (ask(f"{EMPTY}/pending-confirmation"), 404, "NO_PENDING_CONFIRMATION"),
@@ -163,6 +172,22 @@ TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
         404,
         "CONFIRMATION_NOT_FOUND",
     ),
+    # corrections
+    (send(FIX, json={**ADD, "item": "胶带"}), 422, "ITEM_UNKNOWN"),
+    (send(FIX, json={**ADD, "reason": " "}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**ADD, "reason": "x" * 501}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={"action": "add", "item": "纱布", "doctor_id": "D1"}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={"action": "add", "item": "纱布", "reason": "x"}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**ADD, "qty": 2}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**ADD, "action": "void"}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**ADD, "posting_id": str(UUID(int=1))}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**ADD, "action": "remove"}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={"action": "void", "posting_id": "x", "reason": "x", "doctor_id": "D1"}), 422, "VALIDATION_ERROR"),
+    (send(FIX, json={**VOID, "posting_id": str(UUID(int=1))}), 404, "POSTING_NOT_FOUND"),
+    (send(FIX, json=ADD, headers={"Idempotency-Key": "k" * 129}), 422, "VALIDATION_ERROR"),
+    (send(f"{SURGERIES}/{NEVER}/corrections", json=ADD), 404, "SURGERY_NOT_FOUND"),
+    (send(f"{SURGERIES}/x/corrections", json=ADD), 422, "VALIDATION_ERROR"),
+    (ask(f"{BOOKED}/corrections"), 405, "METHOD_NOT_ALLOWED"),
     # reading
     (("GET", SURGERIES, {}), 200, None),
     (("GET", f"{SURGERIES}?state=running&limit=1&offset=1", {}), 200, None),
@@ -179,6 +204,8 @@ TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
     (ask("x/ledger"), 422, "VALIDATION_ERROR"),
     (ask(f"{BOOKED}/report.tsv"), 200, None),
     (ask(f"{BOOKED}/report.md"), 200, None),
+    (ask(f"{BOOKED}/report.csv"), 200, None),
+    (ask(f"{BOOKED}/report.xlsx"), 200, None),
     (ask(f"{BOOKED}/report.pdf"), 422, "VALIDATION_ERROR"),
     (ask(f"{NEVER}/report.md"), 404, "SURGERY_NOT_FOUND"),
 ]
@@ -200,7 +227,7 @@ async def test_every_route_answers_with_its_status_and_code(
     if "json" in content:
         # As any client's library would write it, lone surrogates included.
         body = json.dumps(content["json"]).encode()
-        content = {"content": body, "headers": JSON_BODY}
+        content = {"content": body, "headers": {**JSON_BODY, **content.get("headers", {})}}
     answer = await daemon.http.request(method, path.format(**names), **content)
     assert answer.status_code == status, answer.text
     if code is not None:
@@ -406,6 +433,45 @@ async def test_an_answer_by_touch_books_the_item_once(daemon: Daemon) -> None:
     placeholder, consumption = await daemon.ledger("100002")
     assert consumption["voids"] == placeholder["posting_id"]
     assert consumption["source"] == "touch"
+
+
+async def test_a_booking_is_voided_and_another_added_also_after_the_end(daemon: Daemon) -> None:
+    await daemon.started("100001", "gauze")
+    await daemon.heard("100001", "booked")
+    (wrong,) = await daemon.ledger("100001")
+    fix = f"{SURGERIES}/100001/corrections"
+    void = {**VOID, "posting_id": wrong["posting_id"]}
+    voided = await daemon.http.post(fix, json=void, headers={"Idempotency-Key": "tablet 1/17"})
+    assert voided.status_code == 200, voided.text
+    assert voided.json()["message"] == "已作废：纱布。"
+    assert voided.json()["voids"] == wrong["posting_id"]
+    assert (await daemon.get("100001/result")).status_code == 503
+    assert (await daemon.end("100001")).status_code == 200
+    again = await daemon.http.post(fix, json=void, headers={"Idempotency-Key": "tablet 1/17"})
+    assert (again.status_code, again.json()) == (200, voided.json())
+    check_error(await daemon.http.post(fix, json=void), "POSTING_ALREADY_VOIDED")
+    check_error(
+        await daemon.http.post(fix, json=ADD, headers={"Idempotency-Key": "tablet 1/17"}), "IDEMPOTENCY_KEY_REUSED"
+    )
+    of_void = await daemon.http.post(fix, json={**void, "posting_id": voided.json()["posting_id"]})
+    assert of_void.status_code == 409
+    assert check_error(of_void, "POSTING_NOT_VOIDABLE")["surgery_id"] == "100001"
+    unknown = check_error(await daemon.http.post(fix, json={**ADD, "item": "纱巾"}), "ITEM_UNKNOWN")
+    assert unknown["similar"] == ["纱布"]
+    added = await daemon.http.post(fix, json={**ADD, "item": "止血钳", "reason": " 手术结束后补记 "})
+    assert added.status_code == 200, added.text
+    (total,) = (await daemon.get("100001/result")).json()["summary"]
+    assert total == {"item_id": "止血钳", "item_name": "止血钳", "total_quantity": 1}
+    first, second, third = await daemon.ledger("100001")
+    assert (first["voided_by"], first["reason"]) == (second["posting_id"], None)
+    assert (second["kind"], second["voids"], second["reason"]) == ("void", first["posting_id"], "认错了")
+    assert (third["source"], third["reason"], third["voided_by"]) == ("correction", "手术结束后补记", None)
+    event = await daemon.heard("100001", "voided")
+    assert (event["voids"], event["qty"], event["evidence"]) == (first["posting_id"], 1, None)
+    # The files of a surgery that has ended are brought up to date, too.
+    (file,) = (daemon.settings.logs.folder / "consumption").glob("100001_*.tsv")
+    assert file.read_text(encoding="utf-8") == (await daemon.get("100001/report.tsv")).text
+    assert [line.split("\t")[2] for line in file.read_text().splitlines()[1:]] == ["已记账", "作废", "已记账"]
 
 
 async def test_a_denial_books_nothing(daemon: Daemon) -> None:

@@ -13,7 +13,7 @@ from tests.daemon.rows import T0
 
 FIELDS = {
     "seq", "type", "surgery_id", "at", "timestamp", "camera", "item_id", "item_name", "qty", "doctor_id", "top",
-    "reason", "posting_id", "confirmation_id", "sighting_id",
+    "reason", "posting_id", "confirmation_id", "sighting_id", "evidence", "voids",
 }  # fmt: skip
 
 

@@ -91,6 +91,13 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Right | None, int]] = {
         Right.ANSWER,
         404,
     ),
+    "correct": (
+        "POST",
+        f"/client/surgeries/{RUNNING}/corrections",
+        {"json": {"action": "void", "posting_id": QUESTION, "reason": "x", "doctor_id": "D1"}},
+        Right.CORRECT,
+        404,
+    ),
     "resolve": (
         "POST",
         f"/client/surgeries/{RUNNING}/pending-confirmation/{QUESTION}/resolve",
@@ -101,7 +108,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Right | None, int]] = {
 }
 MAY = {
     HIS: {Right.READ, Right.START_END},
-    NURSE: {Right.READ, Right.ANSWER},
+    NURSE: {Right.READ, Right.ANSWER, Right.CORRECT},
     ADMIN: set(Right),
     ROOM1: set(Right),
 }

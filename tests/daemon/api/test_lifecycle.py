@@ -331,3 +331,15 @@ async def test_what_is_no_candidate_is_told_and_not_booked(daemon: Daemon) -> No
     assert await daemon.ledger("100001") == []
     metrics = (await daemon.http.get("/metrics")).text
     assert 'orwatch_observations_total{outcome="ignored",reason="not_candidate"} 1.0' in metrics
+
+
+async def test_a_start_mends_the_logs_of_surgeries_that_have_ended(daemon_on: DaemonOn) -> None:
+    async with daemon_on() as daemon:
+        await daemon.started("100001", "gauze")
+        await daemon.heard("100001", "booked")
+        assert (await daemon.end("100001")).status_code == 200
+        (file,) = (daemon.settings.logs.folder / "consumption").glob("100001_*.tsv")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 1])
+    async with daemon_on():
+        assert file.read_bytes() == whole

@@ -92,9 +92,15 @@ def test_files_grown_fact_by_fact_are_the_files_drawn_at_once(pages: Consumption
     assert files(at_once) == grown
 
 
-@pytest.mark.parametrize("damage", ["truncated", "deleted", "doubled", "half a line", "not text", "other line ends"])
-def test_damaged_files_are_mended_from_the_facts(pages: ConsumptionLog, damage: str) -> None:
+DAMAGES = ["truncated", "deleted", "doubled", "half a line", "not text", "other line ends", "foreign", "empty"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_set_aside_and_mended_from_the_facts(
+    pages: ConsumptionLog, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = written(pages)
+    damaged: dict[str, bytes] = {}
     for path in pages.paths(RUN):
         content = path.read_bytes()
         match damage:
@@ -110,8 +116,21 @@ def test_damaged_files_are_mended_from_the_facts(pages: ConsumptionLog, damage: 
                 path.write_bytes(b"\xff\xfe" + content)
             case "other line ends":
                 path.write_bytes(content.replace(b"\n", b"\r\n"))
+            case "foreign":
+                path.write_bytes(content.replace("纱布".encode(), "砂布".encode()))
+            case "empty":
+                path.write_bytes(b"")
+        if path.exists():
+            damaged[f"{path.name}.damaged-1"] = path.read_bytes()
     pages.open(RUN, STORY)
     assert files(pages) == whole
+    folder = pages.paths(RUN)[0].parent
+    assert {path.name: path.read_bytes() for path in folder.glob("*.damaged-*")} == damaged
+    assert len(caplog.messages) == len(damaged)
+    assert all(any(name in line for line in caplog.messages) for name in damaged)
+    assert not caplog.messages or "made again from the ledger" in caplog.messages[0]
+    pages.open(RUN, STORY)
+    assert len(list(folder.glob("*.damaged-*"))) == len(damaged)
     assert all(path.read_bytes().count(b"\r") == 0 for path in pages.paths(RUN))
 
 
@@ -121,6 +140,57 @@ def test_a_tsv_that_is_taken_away_in_mid_surgery_is_whole_again_with_the_next_fa
     tsv.unlink()
     pages.append(RUN.id, STORY[-1:])
     assert files(pages)[0] == pages.tsv(STORY)
+
+
+@pytest.mark.parametrize("known", range(1, len(STORY)))
+def test_files_that_only_lack_their_last_lines_are_brought_up_to_date_in_place(
+    pages: ConsumptionLog, known: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a crash between a commit and its line."""
+    pages.open(RUN, STORY[:known])
+    pages.open(RUN, STORY)
+    assert files(pages) == (pages.tsv(STORY), pages.markdown(RUN, STORY))
+    assert not list(pages.paths(RUN)[0].parent.glob("*.damaged-*"))
+    assert caplog.messages == []
+
+
+def test_a_second_damage_does_not_overwrite_what_the_first_left(pages: ConsumptionLog) -> None:
+    written(pages)
+    tsv, _ = pages.paths(RUN)
+    for text in ("first", "second"):
+        tsv.write_text(text, encoding="utf-8")
+        pages.open(RUN, STORY)
+    assert [tsv.with_name(f"{tsv.name}.damaged-{n}").read_text() for n in (1, 2)] == ["first", "second"]
+
+
+def test_a_void_has_a_line_of_its_own_and_comes_off_the_total(pages: ConsumptionLog) -> None:
+    void = fact(FactKind.VOIDED, 4, qty=1, doctor_id="D1001", reason="认错了", voids=UUID(int=9))
+    added = fact(FactKind.BOOKED, 8, SUTURE, reason="补记", camera="", top=(), doctor_id="D1001")
+    story = [*STORY[:-1], void, added]
+    pages.open(RUN, story)
+    tsv, page = files(pages)
+    rows = [line.split("\t") for line in tsv.splitlines()]
+    assert [row[2] for row in rows[-2:]] == ["作废", "已记账"]
+    assert (rows[-2][5], rows[-2][6], rows[-2][14]) == ("1", "D1001", "认错了")
+    assert (rows[-1][1], rows[-1][7], rows[-1][14]) == ("", "", "补记")
+    assert "| HC001 | 纱布 | 1 |" in page
+    assert "| HC002 | 缝线 | 2 |" in page
+    assert "合计：3" in page
+    pages.open(RUN, [*story, replace(void, seq=99)])
+    assert "HC001 | 纱布 | 0" not in files(pages)[1].partition("明细")[0]
+
+
+def test_a_surgery_that_goes_on_after_its_end_is_not_shown_as_ended(pages: ConsumptionLog) -> None:
+    assert "- 结束：进行中" in pages.markdown(RUN, [*STORY, fact(FactKind.SURGERY_RESUMED, 20, None)])
+    assert "- 结束：2026" in pages.markdown(RUN, [*STORY, fact(FactKind.VOIDED, 20)])
+
+
+def test_the_key_of_the_evidence_stands_at_the_end_of_the_line(pages: ConsumptionLog) -> None:
+    story = [fact(FactKind.BOOKED, 1, evidence="100001/abc.jpg")]
+    pages.open(RUN, story)
+    tsv, page = files(pages)
+    assert tsv.splitlines()[1].endswith("\t100001/abc.jpg")
+    assert page.splitlines()[-1].endswith("| 100001/abc.jpg |")
 
 
 def test_an_intact_tsv_is_not_rewritten(pages: ConsumptionLog) -> None:
@@ -138,7 +208,7 @@ def test_no_name_can_break_a_line_or_a_cell(pages: ConsumptionLog) -> None:
     tsv, page = files(pages)
     assert [len(line.split("\t")) for line in tsv.splitlines()] == [len(COLUMNS)] * 2
     row = next(line for line in page.splitlines() if line.startswith("| 2026"))
-    assert row.replace("\\|", "").count("|") == 12
+    assert row.replace("\\|", "").count("|") == 13
 
 
 def test_another_run_of_the_same_surgery_has_files_of_its_own(pages: ConsumptionLog) -> None:

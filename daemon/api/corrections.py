@@ -1,0 +1,68 @@
+"""`POST /client/surgeries/{id}/corrections`: the ledger corrected by hand, with who and why."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+
+from daemon.api import schemas
+from daemon.api.context import Parts, SurgeryId, check_surgery, needs, now
+from daemon.api.errors import answers
+from daemon.api.keys import Caller, Right
+from daemon.domain import errors
+from daemon.domain.ledger import Correction
+from daemon.services.correct import Add, Void
+
+router = APIRouter(prefix="/client/surgeries/{surgery_id}/corrections", tags=["client"])
+
+Corrector = Annotated[Caller | None, Depends(needs(Right.CORRECT))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=128,
+        pattern=r"^[ -~]+$",
+        description="可打印的 ASCII 字符。同一个键重发得到同样的答复，不重复记账",
+    ),
+]
+
+
+@router.post(
+    "",
+    summary="更正账本",
+    responses=answers(
+        errors.SurgeryNotFound,
+        errors.PostingNotFound,
+        errors.PostingNotVoidable,
+        errors.PostingAlreadyVoided,
+        errors.IdempotencyKeyReused,
+        errors.ItemUnknown,
+    ),
+)
+async def correct(
+    surgery_id: SurgeryId,
+    request: schemas.CorrectionRequest,
+    caller: Corrector,
+    parts: Parts,
+    idempotency_key: IdempotencyKey = None,
+) -> schemas.CorrectionResponse:
+    """补记一条没有识别到的消耗，或作废一条记错的。进行中与已结束的手术都可以；只追加，不改动已有的记账行。"""
+    await check_surgery(caller, surgery_id, parts)
+    wanted: Add | Void
+    if request.item is not None:
+        wanted = Add(word=request.item)
+    else:
+        assert request.posting_id is not None
+        wanted = Void(posting_id=request.posting_id)
+    by = Correction(doctor_id=request.doctor_id, reason=request.reason, request_key=idempotency_key)
+    corrected = await parts.corrections.correct(surgery_id, wanted, by, now())
+    row = corrected.posting
+    return schemas.CorrectionResponse(
+        surgery_id=surgery_id,
+        message=corrected.message,
+        posting_id=row.id,
+        item_id=row.item.item_id,
+        item_name=row.item.item_name,
+        qty=row.qty,
+        voids=row.voids,
+    )

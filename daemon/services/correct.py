@@ -1,0 +1,111 @@
+"""Correct the ledger of a surgery by hand: add what nobody saw, void what was wrong; who and why stay with it."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from daemon.domain.catalogue import Catalogue, Item, item_called, similar_names
+from daemon.domain.errors import IdempotencyKeyReused, ItemUnknown, SurgeryNotFound
+from daemon.domain.facts import Fact, FactKind
+from daemon.domain.ledger import Correction, Posting, PostingKind
+from daemon.domain.surgery import Surgery
+from daemon.storage.database import Tx, Unit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add:
+    """word: name, alias or product code of one consumable."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Void:
+    posting_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    posting: Posting
+    message: str
+
+
+class Corrections:
+    """labels: what the model can tell apart, background aside; they name items where there is no catalogue."""
+
+    def __init__(self, unit: Unit, catalogue: Catalogue, labels: Iterable[str]) -> None:
+        self._unit = unit
+        self._catalogue = catalogue
+        self._labels = tuple(labels)
+
+    async def correct(self, surgery_id: str, wanted: Add | Void, by: Correction, now: datetime) -> Corrected:
+        """Post one correction to the latest run, running or ended. The same request_key again posts nothing."""
+        async with self._unit.begin() as tx:
+            run = await tx.surgeries.latest(surgery_id)
+            if run is None:
+                raise SurgeryNotFound("没有该手术号的记录。", surgery_id=surgery_id)
+            target = self._item(wanted.word, run) if isinstance(wanted, Add) else wanted.posting_id
+            earlier = await tx.ledger.by_request_key(run.id, by.request_key) if by.request_key else None
+            if earlier is not None:
+                return _again(earlier, target, by)
+            if isinstance(target, Item):
+                posting = by.adding(target, run.id, now)
+            else:
+                posting = by.voiding(target, await tx.ledger.of_run(run.id), now)
+            await tx.ledger.post(posting)
+            await tx.emit(await _fact(tx, run, posting, now))
+        what = f"voids {posting.voids}" if posting.voids else "is added"
+        log.info("surgery %s: correction %s %s, by %r", surgery_id, posting.id, what, posting.doctor_id)
+        return _corrected(posting)
+
+    def _item(self, word: str, run: Surgery) -> Item:
+        item = item_called(word, self._catalogue, self._labels, run.candidates)
+        if item is None:
+            near = similar_names(word, self._catalogue, self._labels)
+            hint = f"是否指：{'、'.join(near)}？" if near else "请填写目录中的名称、别名或产品编码。"
+            raise ItemUnknown(f"没有名为「{word}」的耗材，{hint}", similar=near)
+        return item
+
+
+def _again(earlier: Posting, target: Item | UUID, by: Correction) -> Corrected:
+    """The answer that was given before. Raises IdempotencyKeyReused where something else was asked for."""
+    did: Item | UUID = earlier.item if earlier.voids is None else earlier.voids
+    if (did, earlier.doctor_id, earlier.reason) != (target, by.doctor_id, by.reason):
+        raise IdempotencyKeyReused("该 Idempotency-Key 已用于另一次内容不同的更正，请换用新的。")
+    return _corrected(earlier)
+
+
+def _corrected(posting: Posting) -> Corrected:
+    name = posting.item.item_name
+    message = f"已作废：{name}。" if posting.kind is PostingKind.VOID else f"已补记：{name}。"
+    return Corrected(posting=posting, message=message)
+
+
+async def _fact(tx: Tx, run: Surgery, posting: Posting, now: datetime) -> Fact:
+    """A void shows what it voids as it was shown when it was booked."""
+    sighting = None
+    if posting.voids is not None:
+        voided = await tx.ledger.get(posting.voids)
+        if voided.sighting_id is not None:
+            sighting = await tx.sightings.get(voided.sighting_id)
+    return Fact(
+        kind=FactKind.VOIDED if posting.kind is PostingKind.VOID else FactKind.BOOKED,
+        run_id=run.id,
+        surgery_id=run.surgery_id,
+        at=now,
+        timestamp=posting.timestamp,
+        camera=sighting.camera if sighting else "",
+        item=posting.item,
+        qty=posting.qty,
+        doctor_id=posting.doctor_id,
+        top=sighting.top if sighting else (),
+        reason=posting.reason or "",
+        posting_id=posting.id,
+        confirmation_id=posting.confirmation_id,
+        sighting_id=sighting.id if sighting else None,
+        voids=posting.voids,
+    )

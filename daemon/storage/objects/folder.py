@@ -1,0 +1,65 @@
+"""Objects as files below one folder."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from daemon.storage.objects.store import ObjectMissing, StoreUnavailable, checked
+
+
+class FolderStore:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, content: bytes, content_type: str) -> None:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, content)
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise ObjectMissing(key) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+
+    def check(self) -> None:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._root}: {error.strerror}") from error
+        if not os.access(self._root, os.W_OK):
+            raise StoreUnavailable(f"{self._root}: not writable")
+
+    def _path(self, key: str) -> Path:
+        return self._root / checked(key)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """All of it under its name after a power cut, or nothing. Raises OSError."""
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,142 @@
+"""From the spool to the store: later, whole, once; or lost, and said. And what is thrown away in the end."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from daemon.domain.facts import Fact, FactKind
+from daemon.domain.objects import KeptObject, ObjectKind, ObjectState, evidence_key
+from daemon.domain.surgery import Surgery, SurgeryState
+from daemon.health import Health
+from daemon.services.objects import Objects, Retention
+from daemon.storage.database import Unit
+from daemon.storage.objects import FolderStore, ObjectStore, Spool
+from daemon.supervise import Backoff
+from tests.daemon.conftest import Told
+from tests.daemon.harness import until
+from tests.daemon.rows import saved, sighting, surgery
+from tests.daemon.storage.test_objects import s3_store
+from tests.servers.s3 import BUCKET, S3Server
+
+QUICK = Backoff(initial_s=0.05, max_s=0.2, jitter_s=0.05, healthy_s=float("inf"))
+FOR_EVER = Retention(age=None, bytes_max=None, archived_only=False)
+CONTENT = bytes(range(256)) * 80_000  # 20 MB: several parts
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[S3Server]:
+    with S3Server(tmp_path / "s3") as running:
+        yield running
+
+
+async def seen_in(unit: Unit, run: Surgery) -> UUID:
+    async with unit.begin() as tx:
+        await tx.sightings.add(row := sighting(run))
+    return row.id
+
+
+def objects_on(
+    unit: Unit, store: ObjectStore, folder: Path, *, spool_max: int = 1 << 30, retention: Retention = FOR_EVER
+) -> tuple[Objects, Health]:
+    health = Health()
+    spool = Spool(folder / "spool", bytes_max=spool_max)
+    return Objects(unit, store, spool, health, retention, backoff=QUICK), health
+
+
+@asynccontextmanager
+async def delivering(objects: Objects) -> AsyncIterator[None]:
+    running = asyncio.create_task(objects.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def row_of(unit: Unit, run: Surgery, sighting_id: UUID) -> KeptObject:
+    async with unit.read() as tx:
+        found = await tx.objects.get(evidence_key(run.surgery_id, run.id, sighting_id))
+    assert found is not None
+    return found
+
+
+def told_of(told: Told, kind: FactKind) -> list[Fact]:
+    return [fact for facts in told for fact in facts if fact.kind is kind]
+
+
+async def test_a_server_that_is_killed_in_mid_upload_gets_the_object_later_and_once(
+    unit: Unit, told: Told, tmp_path: Path, server: S3Server
+) -> None:
+    run = await saved(unit, surgery())
+    one = await seen_in(unit, run)
+    objects, health = objects_on(unit, s3_store(server), tmp_path)
+    await objects.keep(run, one, ObjectKind.PICTURE, CONTENT)
+    async with delivering(objects):
+        target = server.root / BUCKET
+        await until(lambda: server.connections() > 0)
+        server.kill()
+        await until(lambda: "objects" in health.components and not health.components["objects"].ok)
+        assert (await row_of(unit, run, one)).state is ObjectState.WAITING
+        server.start()
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+    key = evidence_key(run.surgery_id, run.id, one)
+    assert [path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()] == [key]
+    assert hashlib.sha256((target / key).read_bytes()).hexdigest() == hashlib.sha256(CONTENT).hexdigest()
+    assert [fact.evidence for fact in told_of(told, FactKind.OBJECT_STORED)] == [key]
+    assert health.components["objects"].ok
+    assert objects.spool_bytes == 0
+
+
+async def test_what_waited_goes_on_after_a_restart(unit: Unit, told: Told, tmp_path: Path) -> None:
+    run = await saved(unit, surgery())
+    one = await seen_in(unit, run)
+    before, _ = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    await before.keep(run, one, ObjectKind.PICTURE, b"picture")
+    after, _ = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    assert await after.evidence(unit, run.surgery_id, one, ObjectKind.PICTURE) == b"picture"
+    async with delivering(after):
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+    assert await after.evidence(unit, run.surgery_id, one, ObjectKind.PICTURE) == b"picture"
+
+
+async def test_a_full_spool_loses_evidence_and_says_so(unit: Unit, told: Told, tmp_path: Path) -> None:
+    run = await saved(unit, surgery())
+    one = await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path, spool_max=3)
+    await objects.keep(run, one, ObjectKind.PICTURE, b"picture")
+    assert (await row_of(unit, run, one)).state is ObjectState.LOST
+    (fact,) = told_of(told, FactKind.OBJECT_LOST)
+    assert fact.sighting_id == one
+    assert "evidence is lost" in health.components["objects"].why
+    assert objects.outcomes == {"lost": 1}
+
+
+@pytest.mark.parametrize("bound", ["age", "size"])
+async def test_retention_spares_what_runs_or_is_not_archived(unit: Unit, tmp_path: Path, bound: str) -> None:
+    over = await saved(unit, surgery("100001", state=SurgeryState.ENDED, cameras=("a",)))
+    runs = await saved(unit, surgery("100002", cameras=("b",)))
+    store = FolderStore(tmp_path / "objects")
+    kept = {run.id: await seen_in(unit, run) for run in (over, runs)}
+    age, size = (timedelta(days=1), None) if bound == "age" else (None, 1)
+
+    def on(*, archived_only: bool) -> Objects:
+        rules = Retention(age=age, bytes_max=size, archived_only=archived_only)
+        return objects_on(unit, store, tmp_path, retention=rules)[0]
+
+    objects = on(archived_only=False)
+    for run in (over, runs):
+        await objects.keep(run, kept[run.id], ObjectKind.PICTURE, b"picture")
+    async with delivering(objects):
+        await until(lambda: objects.outcomes["stored"] == 2)
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert await on(archived_only=True).retain(later) == 0
+    assert await on(archived_only=False).retain(later) == 1
+    assert (await row_of(unit, over, kept[over.id])).state is ObjectState.EXPIRED
+    assert (await row_of(unit, runs, kept[runs.id])).state is ObjectState.STORED
+    assert [path.name for path in (tmp_path / "objects").rglob("*.jpg")] == [f"{kept[runs.id]}.jpg"]
