@@ -19,6 +19,7 @@ HEADINGS = {
     "udi_di": ("udi_di", "udi-di", "udi", "UDI-DI"),
 }
 _ALIAS_SEPARATORS = "|;；、"
+ITEM_TEXT_MAX = 200  # characters in the ledger's columns; SQLite would take more, and the archive would not
 
 
 class CatalogueBroken(ValueError):
@@ -49,6 +50,11 @@ def _products(path: Path, rows: Iterable[tuple[int, dict[str, str]]]) -> Iterato
             continue
         if not row.get("name"):
             raise CatalogueBroken(f"{path}: row {number}: name is empty")
+        for field in ("name", "code"):
+            if len(text := row.get(field, "")) > ITEM_TEXT_MAX:
+                raise CatalogueBroken(
+                    f"{path}: row {number}: {field} has {len(text)} characters, at most {ITEM_TEXT_MAX}: {text[:40]}..."
+                )
         aliases = row.get("aliases", "")
         for separator in _ALIAS_SEPARATORS:
             aliases = aliases.replace(separator, "\n")

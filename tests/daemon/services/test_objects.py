@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,22 @@ CONTENT = bytes(range(256)) * 80_000  # 20 MB: several parts
 def server(tmp_path: Path) -> Iterator[S3Server]:
     with S3Server(tmp_path / "s3") as running:
         yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    return [path for path in folder.rglob(pattern) if path.is_file()]
 
 
 async def seen_in(unit: Unit, run: Surgery) -> UUID:
@@ -140,3 +157,39 @@ async def test_retention_spares_what_runs_or_is_not_archived(unit: Unit, tmp_pat
     assert (await row_of(unit, over, kept[over.id])).state is ObjectState.EXPIRED
     assert (await row_of(unit, runs, kept[runs.id])).state is ObjectState.STORED
     assert [path.name for path in (tmp_path / "objects").rglob("*.jpg")] == [f"{kept[runs.id]}.jpg"]
+
+
+async def test_on_a_full_disk_objects_wait_and_arrive_when_there_is_room(
+    unit: Unit, told: Told, tmp_path: Path, small_disk: Path
+) -> None:
+    run = await saved(unit, surgery())
+    one, other = await seen_in(unit, run), await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(small_disk / "objects"), tmp_path)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(600_000))
+    await objects.keep(run, one, ObjectKind.PICTURE, CONTENT[:300_000])
+    await objects.keep(run, other, ObjectKind.PICTURE, CONTENT[:700_000])
+    async with delivering(objects):
+        await until(lambda: "objects" in health.components and not health.components["objects"].ok)
+        assert "No space left" in health.components["objects"].why
+        assert (await row_of(unit, run, one)).state is ObjectState.STORED
+        assert (await row_of(unit, run, other)).state is ObjectState.WAITING
+        assert not files(small_disk, ".*"), "nothing half written stays behind"
+        filler.unlink()
+        await until(lambda: len(told_of(told, FactKind.OBJECT_STORED)) == 2)
+    stored = small_disk / "objects" / evidence_key(run.surgery_id, run.id, other)
+    assert stored.read_bytes() == CONTENT[:700_000]
+
+
+async def test_on_a_full_disk_of_the_spool_an_object_is_lost_and_said(
+    unit: Unit, told: Told, tmp_path: Path, small_disk: Path
+) -> None:
+    run = await saved(unit, surgery())
+    one = await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(tmp_path / "objects"), small_disk)
+    await objects.keep(run, one, ObjectKind.PICTURE, CONTENT[:2_000_000])
+    (lost,) = told_of(told, FactKind.OBJECT_LOST)
+    assert lost.reason == "No space left on device"
+    assert (await row_of(unit, run, one)).state is ObjectState.LOST
+    assert not health.components["objects"].ok
+    assert not files(small_disk, "*")

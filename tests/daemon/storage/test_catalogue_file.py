@@ -95,6 +95,7 @@ def test_the_label_file_of_earlier_installations(tmp_path: Path, text: str) -> N
         ("c.xlsx", "name\n", "not a readable xlsx file"),
         ("c.ods", "name\n", "expected .xlsx, .csv or .yaml, got .ods"),
         ("catalogue", "name\n", "expected .xlsx, .csv or .yaml, got no suffix"),
+        ("c.csv", "name,code\n纱布,HC1\n缝线," + "1/" * 101, "row 3: code has 202 characters, at most 200"),
     ],
 )
 def test_a_broken_catalogue_says_where_and_what(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
