@@ -207,14 +207,7 @@ def _ledger(settings: Settings) -> Iterator[Line]:
     if (unusable := _unusable("ledger", path.parent, "database.ledger")) is not None:
         yield unusable
         return
-    found, newest = migrate.current(path), migrate.head()
-    if found is None:
-        yield Line(OK, "ledger", f"{path}: not there yet, the first start makes it")
-    elif found == newest:
-        yield Line(OK, "ledger", f"{path}: schema {found}")
-    else:
-        hint = migrate.SchemaUnknown.hint
-        yield Line(PROBLEM, "ledger", f"{path}: schema {found}, this orwatch works on {newest}", hint)
+    yield _schema("ledger", path, "not there yet, the first start makes it")
 
 
 def _logs(settings: Settings) -> Iterator[Line]:
@@ -243,14 +236,17 @@ def _archive(settings: Settings) -> Iterator[Line]:
     if settings.database.url is None:
         return
     url = migrate.archive_at(settings.database.url.get_secret_value())
-    found, newest = migrate.current(url), migrate.head()
+    yield _schema("archive", url, "empty, the first start fills it")
+
+
+def _schema(what: str, database: migrate.Database, nothing: str) -> Line:
+    name, found, newest = migrate.shown(database), migrate.current(database), migrate.head()
     if found is None:
-        yield Line(OK, "archive", f"{migrate.shown(url)}: empty, the first start fills it")
-    elif found == newest:
-        yield Line(OK, "archive", f"{migrate.shown(url)}: schema {found}")
-    else:
-        hint = migrate.SchemaUnknown.hint
-        yield Line(PROBLEM, "archive", f"{migrate.shown(url)}: schema {found}, this orwatch works on {newest}", hint)
+        return Line(OK, what, f"{name}: {nothing}")
+    if found == newest:
+        return Line(OK, what, f"{name}: schema {found}")
+    told = f"{name}: schema {found}, this orwatch works on {newest}"
+    return Line(PROBLEM, what, told, migrate.SchemaUnknown.hint)
 
 
 def _unusable(what: str, folder: Path, key: str) -> Line | None:
