@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -33,11 +33,11 @@ from daemon.metrics import Metrics
 from daemon.pipeline.evidence import Evidence, EvidenceRules
 from daemon.pipeline.pipeline import Pipeline
 from daemon.pipeline.readings import object_readings, readings
-from daemon.pipeline.watch import Observe
+from daemon.pipeline.watch import Observe, Shows
 from daemon.services.archive import Archiver, archive_readings
 from daemon.services.correct import Corrections
 from daemon.services.objects import Objects, Retention
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import ObserveRules, observe, shows
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
 from daemon.storage import migrate
@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 
 # Longer than any classification or commit that is not stuck.
 _STUCK_AFTER_S = 30.0
+LABEL_MAX = 200
 _LEDGER_CHECK_S = 5.0
 _LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2)
 
@@ -88,7 +89,13 @@ def load_model(settings: Settings) -> Model:
         raise ConfigError("model.path: not set; expected the path of an ONNX classifier")
     model = settings.model
     assert model.path is not None
-    return Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
+    loaded = Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
+    # What the ledger takes, the archive must take too.
+    if long := [label for label in loaded.labels if len(label) > LABEL_MAX]:
+        raise ConfigError(
+            f"model.labels: {long[0][:40]!r}... has {len(long[0])} characters; expected at most {LABEL_MAX}"
+        )
+    return loaded
 
 
 def load_catalogue(settings: Settings) -> Catalogue:
@@ -232,6 +239,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         labels=model.labels,
         rules=rules_of(settings, model),
         observe=_observing(unit, rules, health, metrics, evidence),
+        shows=_showing(unit, health),
         health=health,
         metrics=metrics,
         evidence=evidence,
@@ -288,6 +296,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
             if archiver is not None:
                 background.append(group.create_task(archiver.run(), name="archiver"))
             await telling.catch_up()
+            await objects.recover()
             await surgeries.resume(datetime.now(UTC))
             try:
                 yield Parts(context=context, pipeline=pipeline, model=model)
@@ -387,10 +396,6 @@ def _batcher(model: Model, on_prediction: Callable[[Prediction], None], settings
 def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics, evidence: Evidence | None) -> Observe:
     """Settle an observation, again and again while the ledger is away: a fact is never dropped."""
 
-    def failed(error: Exception, wait_s: float) -> None:
-        if health.set("ledger", ok=False, why=str(error)):
-            log.error("an observation waits for the ledger: %s. Trying again in %.1f s", error, wait_s)
-
     async def observing(surgery: Surgery, candidates: Candidates, seen: Observation) -> None:
         async def attempt() -> None:
             sighting_id = uuid4()
@@ -399,9 +404,26 @@ def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics
                 evidence.take(surgery, seen.camera, sighting_id, seen.evidence_at or seen.started_at)
             metrics.observations.labels(outcome.value, seen.reason).inc()
 
-        await keep_running(attempt, on_failure=failed, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+        await _insist(attempt, health)
 
     return observing
+
+
+def _showing(unit: Unit, health: Health) -> Shows:
+    async def showing(surgery: Surgery, camera: str, labels: frozenset[str]) -> None:
+        await _insist(partial(shows, unit, surgery, camera, labels), health)
+
+    return showing
+
+
+async def _insist(attempt: Callable[[], Awaitable[None]], health: Health) -> None:
+    """Until the ledger takes it."""
+
+    def failed(error: Exception, wait_s: float) -> None:
+        if health.set("ledger", ok=False, why=str(error)):
+            log.error("an observation waits for the ledger: %s. Trying again in %.1f s", error, wait_s)
+
+    await keep_running(attempt, on_failure=failed, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
 
 
 async def _check_ledger(unit: Unit, health: Health) -> None:

@@ -8,8 +8,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, ParamSpec, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,16 @@ async def in_thread(name: str, work: Callable[[threading.Event], T], *, stop_wit
 async def off_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run short blocking work (a file, a parse) in the loop's worker threads."""
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end even if we are cancelled meanwhile; the cancellation is raised after it. For short work only."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 class Closed(Exception):

@@ -3,13 +3,14 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.exceptions import HTTPException
 
 from daemon.api import schemas
 from daemon.api.context import Context, Parts, SurgeryId, cameras_of, check_rooms, check_surgery, needs, now
-from daemon.api.errors import answers
+from daemon.api.errors import SurgeryClientErrorResponse, answers
 from daemon.api.keys import Caller, Right
+from daemon.api.ranges import ranged
 from daemon.bridge import off_loop
 from daemon.domain import errors
 from daemon.domain.ledger import Detail, Total, voiders
@@ -158,16 +159,23 @@ async def report(surgery_id: SurgeryId, form: Form, caller: Reader, parts: Parts
     responses={
         **answers(errors.SurgeryNotFound, errors.EvidenceNotFound, errors.ObjectStoreUnavailable),
         200: {"content": {kind: {} for kind in MEDIA_TYPES_OF.values()}, "description": "JPEG 图片或 MP4 片段"},
+        206: {"content": {kind: {} for kind in MEDIA_TYPES_OF.values()}, "description": "其中的一段"},
+        416: {"model": SurgeryClientErrorResponse, "description": "RANGE_NOT_SATISFIABLE"},
     },
 )
 async def evidence(
-    surgery_id: SurgeryId, sighting_id: UUID, ending: Literal["jpg", "mp4"], caller: Reader, parts: Parts
+    surgery_id: SurgeryId,
+    sighting_id: UUID,
+    ending: Literal["jpg", "mp4"],
+    caller: Reader,
+    parts: Parts,
+    byte_range: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
-    """最近一台中一次识别的图片或片段；刚记账时片段可能还没有拍完。"""
+    """最近一台中一次识别的图片或片段；刚记账时片段可能还没有拍完。支持 `Range`（单段），便于播放器拖动。"""
     await check_surgery(caller, surgery_id, parts)
     kind = ObjectKind.PICTURE if ending == "jpg" else ObjectKind.CLIP
     content = await parts.objects.evidence(parts.unit, surgery_id, sighting_id, kind)
-    return Response(content, media_type=MEDIA_TYPES_OF[kind])
+    return ranged(content, byte_range, MEDIA_TYPES_OF[kind])
 
 
 def _detail(parts: Context, row: Detail, with_status: bool) -> schemas.ResultDetail:

@@ -24,6 +24,7 @@ STYLES = {
     FactKind.VOIDED: "bold red",
     FactKind.OBJECT_STORED: "dim",
     FactKind.OBJECT_LOST: "yellow",
+    FactKind.OBJECT_EXPIRED: "dim",
 }
 _SIGHTINGS = (FactKind.BOOKED, FactKind.ASKED, FactKind.IGNORED, FactKind.MERGED)
 

@@ -24,7 +24,7 @@ from daemon.domain.facts import FactKind
 _EVENTS_SHOWN = 12
 _COUNTED = (FactKind.BOOKED, FactKind.CONFIRMED)
 _BY_HAND = (FactKind.CONFIRMED, FactKind.REJECTED, FactKind.VOIDED)
-_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST)
+_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED)
 _OF_THE_RUN = (FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED, FactKind.SURGERY_ENDED)
 
 

@@ -28,8 +28,16 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What was made of an answer by voice. provider: who heard it."""
+
+    text: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """placeholder_id: the ledger row that stands for the open question."""
+    """placeholder_id: the row of the open question. attempts: answers by voice that settled nothing."""
 
     id: UUID
     run_id: UUID
@@ -44,20 +52,28 @@ class Confirmation:
     settled_at: datetime | None = None
     settled_by: str | None = None
     chosen_label: str | None = None
+    attempts: int = 0
+    heard: Heard | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody has answered: it is asked now, or was when the surgery ended."""
+        return self.state in (ConfirmationState.PENDING, ConfirmationState.UNRESOLVED)
 
     def option(self, word: str) -> Option | None:
         """The option a person names by label, item name or item id."""
         return next((o for o in self.options if word in (o.label, o.item.item_name, o.item.item_id)), None)
 
-    def settled(self, chosen: Option | None, by: str, now: datetime) -> "Confirmation":
-        """Answered: the chosen option, or None for none of them. Only a pending question can be answered."""
-        assert self.state is ConfirmationState.PENDING, self.state
+    def settled(self, chosen: Option | None, by: str, now: datetime, heard: Heard | None = None) -> "Confirmation":
+        """Answered: the chosen option, or None for none of them. Only an open question can be answered."""
+        assert self.is_open, self.state
         return replace(
             self,
             state=ConfirmationState.CONFIRMED if chosen else ConfirmationState.REJECTED,
             settled_at=now,
             settled_by=by,
             chosen_label=chosen.label if chosen else None,
+            heard=heard,
         )
 
 

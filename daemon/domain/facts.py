@@ -24,6 +24,7 @@ class FactKind(StrEnum):
     VOIDED = "voided"
     OBJECT_STORED = "object_stored"
     OBJECT_LOST = "object_lost"
+    OBJECT_EXPIRED = "object_expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

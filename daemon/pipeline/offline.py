@@ -10,6 +10,7 @@ import heapq
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from daemon.domain.catalogue import Candidates
 from daemon.domain.sighting import Observation
 from daemon.domain.surgery import Surgery
 from daemon.pipeline.watch import Watch
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import ObserveRules, observe, shows
 from daemon.storage.database import Unit
 from inference.batcher import Prediction
 from inference.model import Model
@@ -110,7 +111,13 @@ class Recordings:
     def watch(self, surgery: Surgery, candidates: Candidates, *, resumed: bool) -> None:
         labels = next(iter(self._traces.values())).labels
         self._watch = Watch(
-            surgery, candidates, labels=labels, rules=self._rules, observe=self._observe, resumed=resumed
+            surgery,
+            candidates,
+            labels=labels,
+            rules=self._rules,
+            observe=self._observe,
+            shows=partial(shows, self._unit),
+            resumed=resumed,
         )
 
     async def play(self) -> None:

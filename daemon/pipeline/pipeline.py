@@ -22,7 +22,7 @@ from daemon.metrics import Metrics
 from daemon.pipeline.capture import Capture, reason
 from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.repeats import Repeats
-from daemon.pipeline.watch import Observe, Watch
+from daemon.pipeline.watch import Observe, Shows, Watch
 from daemon.services.cameras import CamerasFailed
 from daemon.supervise import Backoff
 from inference.batcher import Batcher, Prediction
@@ -54,6 +54,7 @@ class Pipeline:
         labels: tuple[str, ...],
         rules: Rules,
         observe: Observe,
+        shows: Shows,
         health: Health,
         metrics: Metrics,
         evidence: Evidence | None = None,
@@ -63,6 +64,7 @@ class Pipeline:
         self._labels = labels
         self._rules = rules
         self._observe = observe
+        self._shows = shows
         self._health = health
         self._metrics = metrics
         self._evidence = evidence
@@ -135,6 +137,7 @@ class Pipeline:
             labels=self._labels,
             rules=self._rules,
             observe=self._observe,
+            shows=self._shows,
             resumed=resumed,
         )
         self._watches[surgery.id] = watch

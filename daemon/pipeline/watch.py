@@ -13,6 +13,7 @@ from inference.sightings import Rules, Sighting
 from inference.sightings import Score as ModelScore
 
 Observe = Callable[[Surgery, Candidates, Observation], Awaitable[None]]
+Shows = Callable[[Surgery, str, frozenset[str]], Awaitable[None]]
 
 
 class Watch:
@@ -26,19 +27,32 @@ class Watch:
         labels: tuple[str, ...],
         rules: Rules,
         observe: Observe,
+        shows: Shows,
         resumed: bool,
     ) -> None:
         self.surgery = surgery
         self._candidates = candidates
         self._observe = observe
-        self._watchers = {camera: Watcher(camera, labels, rules, candidates.labels) for camera in surgery.cameras}
+        self._shows = shows
+        # Cameras out of whose view something went that was counted.
+        self._left: set[str] = set()
+        self._counted: set[tuple[str, str]] = set()
+        self._watchers = {
+            camera: Watcher(camera, labels, rules, candidates.labels, on_closed=self._closed)
+            for camera in surgery.cameras
+        }
         # What opens within one window of a camera's first frame after a restart was in view before it.
         self._resumed = resumed
         self._in_view = timedelta(seconds=rules.window_s)
         self._first_at: dict[str, datetime] = {}
+        # Until all that was in view before it must have opened again, or is gone.
+        self._returning = set(surgery.cameras) if resumed else set()
 
     async def push(self, prediction: Prediction) -> None:
-        self._first_at.setdefault(prediction.camera, prediction.captured_at)
+        first_at = self._first_at.setdefault(prediction.camera, prediction.captured_at)
+        if prediction.camera in self._returning and prediction.captured_at - first_at > 2 * self._in_view:
+            self._returning.remove(prediction.camera)
+            self._left.add(prediction.camera)
         watcher = self._watchers[prediction.camera]
         await self._tell(watcher.push(prediction.scores.tolist(), prediction.captured_at))
 
@@ -57,6 +71,17 @@ class Watch:
     async def _tell(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
             await self._observe(self.surgery, self._candidates, self._observation(decision))
+            if not isinstance(decision, Ignore):
+                self._counted.add((decision.sighting.camera, decision.sighting.label))
+        while self._left:
+            camera = self._left.pop()
+            now = {sighting.label for sighting in self._watchers[camera].open_sightings}
+            await self._shows(self.surgery, camera, frozenset(now))
+
+    def _closed(self, sighting: Sighting) -> None:
+        if (key := (sighting.camera, sighting.label)) in self._counted:
+            self._counted.remove(key)
+            self._left.add(sighting.camera)
 
     def _observation(self, decision: Decision) -> Observation:
         match decision:

@@ -31,6 +31,11 @@ _STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=floa
 # Reading threads are shared with the consumption log: a store that hangs must not take them all.
 _READS_MAX = 2
 _DELETED_AT_ONCE = 200
+_TOLD_AS = {
+    ObjectState.STORED: FactKind.OBJECT_STORED,
+    ObjectState.LOST: FactKind.OBJECT_LOST,
+    ObjectState.EXPIRED: FactKind.OBJECT_EXPIRED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,23 @@ class Objects:
         """There was nothing to keep."""
         await self._lose(surgery, _evidence(surgery, sighting_id, kind, ObjectState.LOST, datetime.now(UTC)), why)
 
+    async def recover(self) -> None:
+        """After a start, before any camera: what was promised and not kept when the process was killed is lost.
+
+        Raises LedgerUnavailable.
+        """
+        async with self._unit.read() as tx:
+            runs = await tx.outbox.recent_runs()
+        for run_id in runs:
+            async with self._unit.read() as tx:
+                surgery, facts = await tx.surgeries.get(run_id), await tx.outbox.of_run(run_id)
+                known = await tx.objects.of_run(run_id)
+            for fact in facts:
+                if fact.kind in (FactKind.BOOKED, FactKind.ASKED) and fact.evidence and fact.sighting_id is not None:
+                    for kind in (ObjectKind.PICTURE, ObjectKind.CLIP):
+                        if (fact.sighting_id, kind) not in known:
+                            await self.lost(surgery, fact.sighting_id, kind, "stopped before it was kept")
+
     async def run(self) -> None:
         """Bring what waits into the store, until cancelled; and throw away what is too old."""
         async with asyncio.TaskGroup() as group:
@@ -137,13 +159,23 @@ class Objects:
             await self._open_spool()
         await off_loop(self._store.check)
         self._say(away="")
+        last, refused = None, ""
         while True:
             async with self._unit.read() as tx:
-                kept = await tx.objects.next_waiting()
+                kept = await tx.objects.next_waiting(last)
             if kept is None:
-                return
-            await self._deliver_one(kept)
-            self._say(away="")
+                break
+            try:
+                await self._deliver_one(kept)
+            except StoreUnavailable as error:
+                # A store that is there and does not take this one may take the next: one object holds up no other.
+                await off_loop(self._store.check)
+                refused, last = f"{kept.key}: {_text(error)}", kept
+                log.debug("object %s waits: %s", kept.key, error)
+            else:
+                self._say(away="")
+        if refused:
+            raise StoreUnavailable(refused)
 
     async def _deliver_one(self, kept: KeptObject) -> None:
         assert kept.sha256 is not None, "what waits was written"
@@ -217,6 +249,7 @@ class Objects:
                 gone = replace(kept, state=ObjectState.EXPIRED, changed_at=now, why="age" if too_old else "size")
                 async with self._unit.begin() as tx:
                     await tx.objects.save(gone)
+                    await tx.emit(_fact(await tx.surgeries.get(kept.run_id), gone))
                 total -= kept.size or 0
                 deleted += 1
                 self.outcomes[ObjectState.EXPIRED] += 1
@@ -258,7 +291,7 @@ def _evidence(surgery: Surgery, sighting_id: UUID, kind: ObjectKind, state: Obje
 
 def _fact(surgery: Surgery, kept: KeptObject) -> Fact:
     return Fact(
-        kind=FactKind.OBJECT_STORED if kept.state is ObjectState.STORED else FactKind.OBJECT_LOST,
+        kind=_TOLD_AS[kept.state],
         run_id=kept.run_id,
         surgery_id=surgery.surgery_id,
         at=kept.changed_at,

@@ -60,6 +60,8 @@ async def observe(
             merged_into=first.id if first else None,
         )
         await tx.sightings.add(sighting)
+        if outcome is not Outcome.IGNORED:
+            await tx.sightings.comes_into_view(sighting)
         evidence = evidence_key(surgery.surgery_id, surgery.id, sighting.id) if rules.evidence else ""
         match outcome:
             case Outcome.BOOKED:
@@ -74,14 +76,20 @@ async def observe(
     return outcome
 
 
+async def shows(unit: Unit, surgery: Surgery, camera: str, labels: frozenset[str]) -> None:
+    """What is before the camera now: whatever else comes into its view after this is another one."""
+    async with unit.begin() as tx:
+        await tx.sightings.leave_view(surgery.id, camera, labels)
+
+
 async def _counted_already(tx: Tx, run_id: UUID, seen: Observation, fusion: timedelta) -> SettledSighting | None:
     """The sighting whose consumption this one only shows once more."""
     if seen.outcome is Outcome.IGNORED:
         return None
     if seen.since_resume:
-        last = await tx.sightings.last_counted(run_id, seen.camera)
-        if last is not None and last.label == seen.label:
-            return last
+        before = await tx.sightings.in_view(run_id, seen.camera, seen.label)
+        if before is not None:
+            return before
     around = await tx.sightings.around(run_id, seen.label, seen.started_at - fusion, seen.started_at + fusion)
     return same_consumption(
         camera=seen.camera, label=seen.label, started_at=seen.started_at, earlier=around, within=fusion

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from daemon.domain.confirmation import Confirmation, ConfirmationState, Option
+from daemon.domain.confirmation import Confirmation, ConfirmationState, Heard, Option
 from daemon.domain.errors import ChoiceNotAnOption, ConfirmationAlreadyResolved, ConfirmationNotFound
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.ledger import Posting, PostingKind, Source
@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """word: the option's label, item name or item id; None: none of them. doctor_id: who answers."""
+    """word: the option's label, item name or item id; None: none of them. doctor_id: who answers. heard: by voice."""
 
     word: str | None
     doctor_id: str
     source: Source
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answ
                     surgery_id=surgery_id,
                     confirmation_id=confirmation_id,
                 )
-        settled = question.settled(chosen, answer.doctor_id, now)
+        settled = question.settled(chosen, answer.doctor_id, now, answer.heard)
         sighting = await tx.sightings.get(question.sighting_id)
         key = evidence_key(run.surgery_id, run.id, sighting.id)
         is_kept = await tx.objects.in_state(ObjectState.WAITING, [key]) | await tx.objects.in_state(

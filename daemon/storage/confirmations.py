@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.catalogue import Item
-from daemon.domain.confirmation import Confirmation, ConfirmationState, Option
+from daemon.domain.confirmation import Confirmation, ConfirmationState, Heard, Option
 from daemon.storage.schema import confirmations
 
 
@@ -59,6 +59,9 @@ def _outcome(confirmation: Confirmation) -> dict[str, Any]:
         "settled_at": confirmation.settled_at,
         "settled_by": confirmation.settled_by,
         "chosen_label": confirmation.chosen_label,
+        "attempts": confirmation.attempts,
+        "asr_text": confirmation.heard.text[:500] if confirmation.heard else None,
+        "asr_provider": confirmation.heard.provider if confirmation.heard else None,
     }
 
 
@@ -93,4 +96,6 @@ def _confirmation(row: sa.Row[Any]) -> Confirmation:
         settled_at=row.settled_at,
         settled_by=row.settled_by,
         chosen_label=row.chosen_label,
+        attempts=row.attempts,
+        heard=Heard(text=row.asr_text or "", provider=row.asr_provider) if row.asr_provider else None,
     )

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from daemon.bridge import uninterrupted
 from daemon.domain.facts import Fact
 from daemon.storage.confirmations import ConfirmationRows
 from daemon.storage.history import HistoryRows
@@ -67,17 +68,21 @@ class Unit:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
-        """A write transaction: all of it, or nothing."""
+        """A write transaction: all of it, or nothing. Cancelled in its commit, it is committed and told first."""
         async with self._writing:
             with _translated():
                 async with self._engine.connect() as connection:
                     await connection.execution_options(orwatch_write=True)
-                    async with connection.begin():
+                    async with connection.begin() as transaction:
                         tx = Tx(connection)
                         yield tx
-            self.last_progress_mono_s = time.monotonic()
-            if tx.facts:
-                await self._after_commit(tx.facts)
+                        await uninterrupted(self._make_true(transaction, tx))
+
+    async def _make_true(self, transaction: AsyncTransaction, tx: Tx) -> None:
+        await transaction.commit()
+        self.last_progress_mono_s = time.monotonic()
+        if tx.facts:
+            await self._after_commit(tx.facts)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
@@ -106,10 +111,25 @@ def _translated() -> Iterator[None]:
         raise LedgerUnavailable(f"{error.orig}") from error
 
 
+class _Connection(sqlite3.Connection):
+    def close(self) -> None:
+        """Give up the transaction first.
+
+        SQLite keeps a closed connection, and its write lock, for as long as one of its cursors lives: one that a
+        cancelled task left behind locked everybody out until the garbage was collected.
+        """
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 def open_engine(path: Path) -> AsyncEngine:
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(path)), poolclass=AsyncAdaptedQueuePool, pool_size=4
+        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=4,
+        connect_args={"factory": _Connection},
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare)
     sa.event.listen(engine.sync_engine, "begin", _begin)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,11 +31,22 @@ class ObjectRows:
         query = sa.select(objects.c.key).where(objects.c.state == state, objects.c.key.in_(list(keys)))
         return set((await self._connection.execute(query)).scalars())
 
-    async def next_waiting(self) -> KeptObject | None:
-        """The one that has waited longest."""
+    async def of_run(self, run_id: UUID) -> set[tuple[UUID | None, ObjectKind]]:
+        """What there is, or was, of each sighting."""
+        query = sa.select(objects.c.sighting_id, objects.c.kind).where(objects.c.run_id == run_id)
+        return {(row.sighting_id, ObjectKind(row.kind)) for row in await self._connection.execute(query)}
+
+    async def next_waiting(self, after: KeptObject | None = None) -> KeptObject | None:
+        """The one that has waited longest, or longest after that one."""
+        later = (
+            sa.true()
+            if after is None
+            else sa.tuple_(objects.c.created_at, objects.c.key)
+            > sa.tuple_(sa.literal(after.created_at, objects.c.created_at.type), after.key)
+        )
         query = (
             sa.select(objects)
-            .where(objects.c.state == ObjectState.WAITING)
+            .where(objects.c.state == ObjectState.WAITING, later)
             .order_by(objects.c.created_at, objects.c.key)
             .limit(1)
         )

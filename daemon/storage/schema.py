@@ -4,7 +4,7 @@ The constraints make a wrong state impossible: one active run per surgery_id, on
 placeholder per question, at most one void per posting.
 
 The same tables stand in the archive (PostgreSQL), where the ledgers of several servers meet: every run says whose it
-is, and what is unique in a ledger is unique per ledger there. `camera_holds` stays empty in an archive.
+is, and what is unique in a ledger is unique per ledger there. `camera_holds` and `in_view` stay empty in an archive.
 """
 
 from datetime import UTC, datetime
@@ -105,6 +105,16 @@ sightings = sa.Table(
     sa.Index("ix_sightings_run_label", "run_id", "label", "started_at"),
 )
 
+# What was counted and is still before the camera: what a restart finds there is not counted again.
+in_view = sa.Table(
+    "in_view",
+    metadata,
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("surgeries.id"), primary_key=True),
+    sa.Column("camera", sa.String(64), primary_key=True),
+    sa.Column("label", sa.String(200), primary_key=True),
+    sa.Column("sighting_id", sa.Uuid, sa.ForeignKey("sightings.id"), nullable=False),
+)
+
 postings = sa.Table(
     "postings",
     metadata,
@@ -149,6 +159,9 @@ confirmations = sa.Table(
     sa.Column("settled_at", UtcDateTime),
     sa.Column("settled_by", sa.String(64)),
     sa.Column("chosen_label", sa.String(200)),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("asr_text", sa.String(500)),
+    sa.Column("asr_provider", sa.String(32)),
     sa.CheckConstraint("state IN ('pending', 'confirmed', 'rejected', 'unresolved')", name="state"),
     sa.CheckConstraint("(state = 'confirmed') = (chosen_label IS NOT NULL)", name="chosen_label"),
     sa.Index("ix_confirmations_queue", "run_id", "state", "created_at"),

@@ -1,15 +1,17 @@
 """Settled sightings: each with what became of it and why."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.facts import Score
 from daemon.domain.sighting import Outcome, SettledSighting
-from daemon.storage.schema import sightings
+from daemon.storage.schema import in_view, sightings
 
 
 class SightingRows:
@@ -47,20 +49,31 @@ class SightingRows:
         )
         return [_sighting(row) for row in await self._connection.execute(query)]
 
-    async def last_counted(self, run_id: UUID, camera: str) -> SettledSighting | None:
-        """The latest sighting of this camera that was booked or asked."""
+    async def comes_into_view(self, sighting: SettledSighting) -> None:
+        """It is counted, and before the camera."""
+        row = {"run_id": sighting.run_id, "camera": sighting.camera, "label": sighting.label}
+        await self._connection.execute(
+            insert(in_view)
+            .values(**row, sighting_id=sighting.id)
+            .on_conflict_do_update(index_elements=list(row), set_={"sighting_id": sighting.id})
+        )
+
+    async def in_view(self, run_id: UUID, camera: str, label: str) -> SettledSighting | None:
         query = (
             sa.select(sightings)
-            .where(
-                sightings.c.run_id == run_id,
-                sightings.c.camera == camera,
-                sightings.c.outcome.in_([Outcome.BOOKED, Outcome.ASKED, Outcome.MERGED]),
-            )
-            .order_by(sightings.c.started_at.desc())
-            .limit(1)
+            .join(in_view, in_view.c.sighting_id == sightings.c.id)
+            .where(in_view.c.run_id == run_id, in_view.c.camera == camera, in_view.c.label == label)
         )
         row = (await self._connection.execute(query)).first()
         return _sighting(row) if row else None
+
+    async def leave_view(self, run_id: UUID, camera: str, still: Collection[str]) -> None:
+        """All labels but these are gone from before the camera."""
+        await self._connection.execute(
+            sa.delete(in_view).where(
+                in_view.c.run_id == run_id, in_view.c.camera == camera, in_view.c.label.not_in(list(still))
+            )
+        )
 
 
 def _sighting(row: sa.Row[Any]) -> SettledSighting:

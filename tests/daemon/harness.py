@@ -93,8 +93,8 @@ class Daemon:
     async def end(self, surgery_id: str) -> httpx.Response:
         return await self.http.post("/client/surgeries/end", json={"surgery_id": surgery_id})
 
-    async def get(self, path: str) -> httpx.Response:
-        return await self.http.get(f"/client/surgeries/{path}")
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        return await self.http.get(f"/client/surgeries/{path}", headers=headers)
 
     async def ledger(self, surgery_id: str) -> list[JSON]:
         answer = await self.get(f"{surgery_id}/ledger")

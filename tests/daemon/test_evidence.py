@@ -22,6 +22,8 @@ async def test_a_booking_has_a_picture_and_a_clip_that_shows_it(daemon_on: Daemo
         jpeg, film = await daemon.get(f"{path}.jpg"), await daemon.get(f"{path}.mp4")
         assert (jpeg.status_code, jpeg.headers["content-type"]) == (200, "image/jpeg")
         assert (film.status_code, film.headers["content-type"]) == (200, "video/mp4")
+        part = await daemon.get(f"{path}.mp4", headers={"Range": "bytes=4-7"})
+        assert (part.status_code, part.content) == (206, b"ftyp")
         pixels = cv2.imdecode(np.frombuffer(jpeg.content, np.uint8), cv2.IMREAD_COLOR)
         assert pixels is not None
         assert is_red(pixels[:, :, ::-1])

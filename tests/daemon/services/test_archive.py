@@ -75,7 +75,7 @@ class Followed:
         found = {}
         with engine.connect() as connection:
             for name, table in metadata.tables.items():
-                if name in ("camera_holds", "ledgers"):
+                if name in ("camera_holds", "in_view", "ledgers"):
                     continue
                 key = table.c.id if "id" in table.c else next(iter(table.primary_key))
                 rows = [dict(row._mapping) for row in connection.execute(sa.select(table).order_by(key))]

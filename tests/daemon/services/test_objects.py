@@ -16,12 +16,13 @@ from daemon.domain.objects import KeptObject, ObjectKind, ObjectState, evidence_
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.health import Health
 from daemon.services.objects import Objects, Retention
+from daemon.services.observe import ObserveRules, observe
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore, ObjectStore, Spool
 from daemon.supervise import Backoff
 from tests.daemon.conftest import Told
 from tests.daemon.harness import until
-from tests.daemon.rows import saved, sighting, surgery
+from tests.daemon.rows import CANDIDATES, at, saved, seen, sighting, surgery
 from tests.daemon.storage.test_objects import s3_store
 from tests.servers.s3 import BUCKET, S3Server
 
@@ -135,7 +136,9 @@ async def test_a_full_spool_loses_evidence_and_says_so(unit: Unit, told: Told, t
 
 
 @pytest.mark.parametrize("bound", ["age", "size"])
-async def test_retention_spares_what_runs_or_is_not_archived(unit: Unit, tmp_path: Path, bound: str) -> None:
+async def test_retention_spares_what_runs_or_is_not_archived(
+    unit: Unit, told: Told, tmp_path: Path, bound: str
+) -> None:
     over = await saved(unit, surgery("100001", state=SurgeryState.ENDED, cameras=("a",)))
     runs = await saved(unit, surgery("100002", cameras=("b",)))
     store = FolderStore(tmp_path / "objects")
@@ -155,6 +158,7 @@ async def test_retention_spares_what_runs_or_is_not_archived(unit: Unit, tmp_pat
     assert await on(archived_only=True).retain(later) == 0
     assert await on(archived_only=False).retain(later) == 1
     assert (await row_of(unit, over, kept[over.id])).state is ObjectState.EXPIRED
+    assert [fact.run_id for fact in told_of(told, FactKind.OBJECT_EXPIRED)] == [over.id]
     assert (await row_of(unit, runs, kept[runs.id])).state is ObjectState.STORED
     assert [path.name for path in (tmp_path / "objects").rglob("*.jpg")] == [f"{kept[runs.id]}.jpg"]
 
@@ -193,3 +197,41 @@ async def test_on_a_full_disk_of_the_spool_an_object_is_lost_and_said(
     assert (await row_of(unit, run, one)).state is ObjectState.LOST
     assert not health.components["objects"].ok
     assert not files(small_disk, "*")
+
+
+async def test_an_object_that_the_store_refuses_holds_up_no_other(unit: Unit, told: Told, tmp_path: Path) -> None:
+    run = await saved(unit, surgery())
+    refused, other = await seen_in(unit, run), await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    in_the_way = tmp_path / "objects" / evidence_key(run.surgery_id, run.id, refused)
+    (in_the_way / "a folder, not empty").mkdir(parents=True)
+    for one in (refused, other):
+        await objects.keep(run, one, ObjectKind.PICTURE, b"picture")
+    async with delivering(objects):
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+        assert (await row_of(unit, run, other)).state is ObjectState.STORED
+        await until(lambda: not health.components["objects"].ok)
+        assert str(refused) in health.components["objects"].why
+        (in_the_way / "a folder, not empty").rmdir()
+        in_the_way.rmdir()
+        await until(lambda: len(told_of(told, FactKind.OBJECT_STORED)) == 2)
+        await until(lambda: health.components["objects"].ok)
+
+
+async def test_evidence_that_a_kill_left_promised_is_told_as_lost(unit: Unit, told: Told, tmp_path: Path) -> None:
+    run = await saved(unit, surgery())
+    rules = ObserveRules(fusion=timedelta(0), doctor_id="orwatch", evidence=True)
+    for second in (0, 10):
+        await observe(unit, run, CANDIDATES, seen(second), rules, at(second))
+    first, second = (fact.sighting_id for fact in told_of(told, FactKind.BOOKED))
+    assert first is not None
+    assert second is not None
+    objects, _ = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    await objects.keep(run, first, ObjectKind.PICTURE, b"picture")
+    await objects.recover()
+    lost = {fact.evidence for fact in told_of(told, FactKind.OBJECT_LOST)}
+    picture, clip = ObjectKind.PICTURE, ObjectKind.CLIP
+    missing = [(first, clip), (second, picture), (second, clip)]
+    assert lost == {evidence_key(run.surgery_id, run.id, one, kind) for one, kind in missing}
+    await objects.recover()
+    assert len(told_of(told, FactKind.OBJECT_LOST)) == 3

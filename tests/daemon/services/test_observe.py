@@ -9,7 +9,7 @@ from daemon.domain.facts import FactKind
 from daemon.domain.ledger import PostingKind
 from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import ObserveRules, observe, shows
 from daemon.storage.database import Unit
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, GAUZE, at, saved, seen, surgery
@@ -106,6 +106,23 @@ async def test_a_question_about_what_is_in_view_is_not_asked_again_after_a_resta
         unit, run, seen(0, outcome=Outcome.ASKED), seen(600, outcome=Outcome.ASKED, since_resume=True)
     )
     assert outcomes == [Outcome.ASKED, Outcome.MERGED]
+
+
+async def test_what_had_gone_before_a_restart_is_another_one_after_it(unit: Unit) -> None:
+    run = await saved(unit, surgery())
+    await watch(unit, run, seen(0))
+    await shows(unit, run, "b", frozenset())
+    await shows(unit, run, "a", frozenset({"gauze"}))
+    assert await watch(unit, run, seen(600, since_resume=True)) == [Outcome.MERGED], "it was there all the time"
+    await shows(unit, run, "a", frozenset({"suture"}))
+    assert await watch(unit, run, seen(700, since_resume=True)) == [Outcome.BOOKED]
+
+
+async def test_of_two_items_in_view_before_a_restart_neither_is_booked_again(unit: Unit) -> None:
+    run = await saved(unit, surgery())
+    await watch(unit, run, seen(0), seen(5, label="suture"))
+    again = [seen(600, since_resume=True), seen(600, label="suture", since_resume=True)]
+    assert await watch(unit, run, *again) == [Outcome.MERGED, Outcome.MERGED]
 
 
 async def test_another_item_in_view_after_a_restart_is_booked(unit: Unit) -> None:

@@ -155,7 +155,19 @@ def _tables(connection: sa.Connection) -> dict[str, set[str]]:
     """Table -> its columns and constraints, in no order; alembic compares no checks."""
     rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     return {
-        name: {line.strip().rstrip(",") for line in sql.splitlines()[1:-1]} - {""}
+        name: {" ".join(part.split()) for part in _parts(sql[sql.index("(") + 1 : sql.rindex(")")])}
         for name, sql in rows
         if not name.startswith(("sqlite_", "alembic_"))
     }
+
+
+def _parts(definitions: str) -> list[str]:
+    """Split at the commas that stand in no parentheses."""
+    parts, depth = [""], 0
+    for letter in definitions:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
