@@ -10,54 +10,61 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 import uvicorn
 
 from daemon import log as logs
 from daemon.api.app import create_api
 from daemon.api.context import Context
-from daemon.api.keys import Keys, read_keys
 from daemon.bridge import off_loop
-from daemon.config import CameraSettings, ConfigError, Settings
-from daemon.domain.catalogue import Candidates, Catalogue
+from daemon.build import (
+    background_of,
+    batcher_of,
+    evidence_rules_of,
+    load_catalogue,
+    load_keys,
+    load_model,
+    objects_of,
+    picture_of,
+    rules_of,
+    source_of,
+    zone_of,
+)
+from daemon.build.speech import answer_rules_of, ear_of, voice_of
+from daemon.config import Settings
+from daemon.domain.catalogue import Candidates
 from daemon.domain.facts import Fact
 from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
 from daemon.metrics import Metrics
-from daemon.pipeline.evidence import Evidence, EvidenceRules
+from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline
 from daemon.pipeline.readings import object_readings, readings
 from daemon.pipeline.watch import Observe, Shows
+from daemon.services.answers import Answers
 from daemon.services.archive import Archiver, archive_readings
 from daemon.services.correct import Corrections
-from daemon.services.objects import Objects, Retention
 from daemon.services.observe import ObserveRules, observe, shows
+from daemon.services.questions import Questions
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
+from daemon.services.terminals import Terminal, Terminals
 from daemon.storage import migrate
 from daemon.storage.archive import Archive
-from daemon.storage.catalogue_file import read_catalogue
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import LedgerUnavailable, Unit, open_engine
-from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
 from daemon.supervise import Backoff, keep_running
-from inference.batcher import Batcher, Prediction
 from inference.model import Model
-from inference.sightings import Rules
-from streams.frame import Picture
-from streams.source import SourceConfig
 
 log = logging.getLogger(__name__)
 
 # Longer than any classification or commit that is not stuck.
 _STUCK_AFTER_S = 30.0
-LABEL_MAX = 200
 _LEDGER_CHECK_S = 5.0
 _LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2)
 
@@ -68,12 +75,6 @@ class CannotListen(OSError):
     hint = "Another program, or another orwatch, listens there: look with `ss -ltnp`, or change server.port."
 
 
-class OpenToAll(ConfigError):
-    """The control plane would listen to the world without keys."""
-
-    hint = 'Set auth.keys_file, or auth.mode = "none" to allow everyone everything.'
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What runs: enough for the control plane and for whoever drives the daemon from inside (demo, bench, tests)."""
@@ -81,123 +82,6 @@ class Parts:
     context: Context
     pipeline: Pipeline
     model: Model
-
-
-def load_model(settings: Settings) -> Model:
-    """Raises ConfigError where none is configured, a ModelError where it cannot be used."""
-    if settings.model.path is None:
-        raise ConfigError("model.path: not set; expected the path of an ONNX classifier")
-    model = settings.model
-    assert model.path is not None
-    loaded = Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
-    # What the ledger takes, the archive must take too.
-    if long := [label for label in loaded.labels if len(label) > LABEL_MAX]:
-        raise ConfigError(
-            f"model.labels: {long[0][:40]!r}... has {len(long[0])} characters; expected at most {LABEL_MAX}"
-        )
-    return loaded
-
-
-def load_catalogue(settings: Settings) -> Catalogue:
-    return read_catalogue(settings.catalogue.path) if settings.catalogue.path else Catalogue()
-
-
-def load_keys(settings: Settings) -> Keys | None:
-    """None where everyone may do everything. Raises OpenToAll, KeysBroken."""
-    if settings.auth.mode == "none":
-        return None
-    if settings.auth.keys_file is not None:
-        return read_keys(settings.auth.keys_file, frozenset(settings.rooms))
-    if not settings.server.is_loopback:
-        raise OpenToAll(
-            f"server.host: {settings.server.host!r} is reachable from outside, and auth.keys_file is not set"
-        )
-    return None
-
-
-def rules_of(settings: Settings, model: Model) -> Rules:
-    inference = settings.inference
-    return Rules(
-        window_s=inference.window_s,
-        open_share=inference.open_share,
-        window_frames_min=inference.window_frames_min,
-        absence_s=inference.absence_s,
-        gap_max_s=inference.gap_max_s,
-        auto_confirm=inference.auto_confirm,
-        ask_above=inference.ask_above,
-        decide_s=inference.decide_s,
-        option_min=inference.option_min,
-        peak_frames=inference.peak_frames,
-        background=background_of(settings, model),
-    )
-
-
-def background_of(settings: Settings, model: Model) -> frozenset[str]:
-    if unknown := set(settings.inference.background) - set(model.labels):
-        raise ConfigError(f"inference.background: {sorted(unknown)} are no labels of {model.path}")
-    return model.background | frozenset(settings.inference.background)
-
-
-def picture_of(model: Model) -> Picture:
-    return Picture(width=model.width, height=model.height, fit=model.fit)
-
-
-def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Picture) -> SourceConfig:
-    return SourceConfig(
-        camera=name,
-        url=camera.url.get_secret_value(),
-        detect_url=camera.detect_url.get_secret_value() if camera.detect_url else None,
-        transport=camera.transport,
-        connect_timeout_s=camera.connect_timeout_s,
-        read_timeout_s=camera.read_timeout_s,
-        sample_fps=settings.inference.sample_fps,
-        picture=picture,
-        adaptive=camera.adaptive,
-        hwaccel=camera.hwaccel,
-        loop=camera.loop,
-    )
-
-
-def store_of(settings: Settings) -> ObjectStore:
-    objects = settings.objects
-    if objects.backend == "folder":
-        return FolderStore(objects.folder)
-    assert objects.endpoint, "the configuration is checked"
-    assert objects.bucket and objects.access_key and objects.secret_key, "the configuration is checked"  # noqa: PT018
-    return S3Store(
-        objects.endpoint,
-        objects.bucket,
-        access_key=objects.access_key.get_secret_value(),
-        secret_key=objects.secret_key.get_secret_value(),
-        secure=objects.secure,
-        region=objects.region,
-    )
-
-
-def objects_of(settings: Settings, unit: Unit, health: Health) -> Objects:
-    objects = settings.objects
-    retention = Retention(
-        age=timedelta(days=objects.retention_days) if objects.retention_days else None,
-        bytes_max=int(objects.retention_gib * 2**30) if objects.retention_gib else None,
-        archived_only=settings.database.url is not None,
-    )
-    spool = Spool(objects.spool, bytes_max=objects.spool_mib << 20)
-    return Objects(unit, store_of(settings), spool, health, retention)
-
-
-def evidence_rules_of(settings: Settings) -> EvidenceRules:
-    objects = settings.objects
-    return EvidenceRules(
-        before=timedelta(seconds=objects.clip_before_s),
-        after=timedelta(seconds=objects.clip_after_s),
-        ring_s=objects.ring_s,
-        ring_bytes=objects.ring_mib << 20,
-    )
-
-
-def zone_of(settings: Settings) -> tzinfo | None:
-    """None: the server's own."""
-    return ZoneInfo(settings.surgery.timezone) if settings.surgery.timezone else None
 
 
 @asynccontextmanager
@@ -210,12 +94,12 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     pages = ConsumptionLog(settings.logs.folder / "consumption", zone_of(settings))
     telling = Telling(pages, feed, health)
     engine = open_engine(settings.database.ledger)
-    archivers: list[Archiver] = []
+    followers: list[Archiver | Questions | Terminals] = []
 
     async def committed(facts: list[Fact]) -> None:
         await telling(facts)
-        for archiver in archivers:
-            archiver.wake(facts)
+        for waiting in followers:
+            waiting.wake(facts)
 
     unit = Unit(engine, committed)
     telling.read_from(unit)
@@ -223,27 +107,17 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     archive = Archive(migrate.archive_at(url.get_secret_value())) if url else None
     archiver = Archiver(unit, archive, partial(migrate.ensure, archive.url), health) if archive else None
     if archiver is not None:
-        archivers.append(archiver)
+        followers.append(archiver)
         metrics.read_from(lambda: archive_readings(archiver))
     health.set("model", ok=True, why=model.provider)
-    rules = ObserveRules(
-        fusion=timedelta(seconds=settings.inference.fusion_s),
-        doctor_id=settings.surgery.doctor_id,
-        evidence=settings.objects.evidence,
-    )
     objects = objects_of(settings, unit, health)
     evidence = Evidence(objects, evidence_rules_of(settings)) if settings.objects.evidence else None
-    pipeline = Pipeline(
-        {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
-        batcher_on=lambda on_prediction: _batcher(model, on_prediction, settings),
-        labels=model.labels,
-        rules=rules_of(settings, model),
-        observe=_observing(unit, rules, health, metrics, evidence),
-        shows=_showing(unit, health),
-        health=health,
-        metrics=metrics,
-        evidence=evidence,
-    )
+    pipeline = _pipeline(settings, model, unit, evidence, health, metrics)
+    said = partial(_said, asyncio.get_running_loop(), health)
+    voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
+    questions = Questions(unit, voice, objects)
+    terminals = Terminals(unit, questions, _terminals_of(settings), settings.room_of)
+    followers += [questions, terminals]
     metrics.read_from(lambda: readings(pipeline, feed))
     metrics.read_from(lambda: object_readings(objects, evidence))
     labels = Labels(names=model.labels, background=background_of(settings, model))
@@ -272,43 +146,82 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         metrics=metrics,
         pages=pages,
         objects=objects,
+        questions=questions,
+        terminals=terminals,
+        answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
         model_name=model.path.name,
         provider=model.provider,
         zone=zone_of(settings),
     )
+    parts = Parts(context=context, pipeline=pipeline, model=model)
     try:
-        async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(pipeline.run(), name="pipeline"),
-                group.create_task(_check_ledger(unit, health), name="ledger"),
-                group.create_task(objects.run(), name="objects"),
-                group.create_task(
-                    watchdog(
-                        {
-                            "classifier": lambda: pipeline.batcher.last_progress_mono_s,
-                            "ledger": lambda: unit.last_progress_mono_s,
-                        },
-                        stuck_after_s=_STUCK_AFTER_S,
-                    ),
-                    name="watchdog",
-                ),
-            ]
-            if archiver is not None:
-                background.append(group.create_task(archiver.run(), name="archiver"))
-            await telling.catch_up()
-            await objects.recover()
-            await surgeries.resume(datetime.now(UTC))
-            try:
-                yield Parts(context=context, pipeline=pipeline, model=model)
-            finally:
-                await surgeries.stop()
-                await pipeline.stop()
-                for task in background:
-                    task.cancel()
+        async with _at_work(parts, telling):
+            yield parts
     finally:
         if archive is not None:
             await archive.close()
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _at_work(parts: Parts, telling: Telling) -> AsyncIterator[None]:
+    """What was left undone is done first, then the surgeries that were running go on."""
+    context, pipeline = parts.context, parts.pipeline
+    progress = {
+        "classifier": lambda: pipeline.batcher.last_progress_mono_s,
+        "ledger": lambda: context.unit.last_progress_mono_s,
+    }
+    work = {
+        "pipeline": pipeline.run(),
+        "ledger": _check_ledger(context.unit, context.health),
+        "objects": context.objects.run(),
+        "questions": context.questions.run(),
+        "terminals": context.terminals.run(),
+        "watchdog": watchdog(progress, stuck_after_s=_STUCK_AFTER_S),
+    }
+    if context.archiver is not None:
+        work["archiver"] = context.archiver.run()
+    async with asyncio.TaskGroup() as group:
+        background = [group.create_task(each, name=name) for name, each in work.items()]
+        await telling.catch_up()
+        await context.objects.recover()
+        await context.surgeries.resume(datetime.now(UTC))
+        try:
+            yield
+        finally:
+            await context.surgeries.stop()
+            await pipeline.stop()
+            for task in background:
+                task.cancel()
+
+
+def _terminals_of(settings: Settings) -> list[Terminal]:
+    return [
+        Terminal(id=room.voice_terminal, room=name, cameras=tuple(room.cameras))
+        for name, room in settings.rooms.items()
+        if room.voice_terminal
+    ]
+
+
+def _pipeline(
+    settings: Settings, model: Model, unit: Unit, evidence: Evidence | None, health: Health, metrics: Metrics
+) -> Pipeline:
+    rules = ObserveRules(
+        fusion=timedelta(seconds=settings.inference.fusion_s),
+        doctor_id=settings.surgery.doctor_id,
+        evidence=settings.objects.evidence,
+    )
+    return Pipeline(
+        {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
+        batcher_on=lambda on_prediction: batcher_of(model, on_prediction, settings),
+        labels=model.labels,
+        rules=rules_of(settings, model),
+        observe=_observing(unit, rules, health, metrics, evidence),
+        shows=_showing(unit, health),
+        health=health,
+        metrics=metrics,
+        evidence=evidence,
+    )
 
 
 @asynccontextmanager
@@ -382,15 +295,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _batcher(model: Model, on_prediction: Callable[[Prediction], None], settings: Settings) -> Batcher:
-    inference = settings.inference
-    return Batcher(
-        model,
-        on_prediction,
-        queue_max=inference.queue_max,
-        batch_max=inference.batch_max,
-        frame_age_max_s=inference.frame_age_max_s,
-    )
+def _said(loop: asyncio.AbstractEventLoop, health: Health, name: str, is_ok: bool, why: str) -> None:
+    """A provider of speech says how it is, from any thread."""
+    loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
 
 
 def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics, evidence: Evidence | None) -> Observe:

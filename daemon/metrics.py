@@ -40,6 +40,12 @@ class Metrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
+        self.answers = Counter(
+            "orwatch_voice_answers_total",
+            "Answers by voice, by who heard them and what was made of them",
+            ["provider", "outcome"],
+            registry=self.registry,
+        )
 
     def read_from(self, readings: Callable[[], Iterable[Metric]]) -> None:
         """Ask `readings` at each scrape."""

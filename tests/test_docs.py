@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
 from pydantic import BaseModel
 
-from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries
+from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries, voice_terminals
 from daemon.api.keys import RIGHTS, Right
-from daemon.config import InferenceSettings, load
+from daemon.config import load
+from daemon.config.sections import InferenceSettings
 from daemon.domain.facts import FactKind
 from daemon.pipeline.readings import COUNTERS
 from daemon.storage.consumption_log import COLUMNS, STATUS
@@ -42,7 +43,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def api() -> FastAPI:
     app = FastAPI()
-    for module in (status, surgeries, confirmations, corrections, events):
+    for module in (status, surgeries, confirmations, corrections, events, voice_terminals):
         app.include_router(module.router)
     return app
 
@@ -53,7 +54,8 @@ def api() -> FastAPI:
 def test_the_his_guide_names_every_route_and_no_other() -> None:
     spec = api().openapi()
     real = {f"{method.upper()} {path}" for path, methods in spec["paths"].items() for method in methods}
-    real |= {f"WS {route.path}" for route in events.router.routes if isinstance(route, APIWebSocketRoute)}
+    sockets = [*events.router.routes, *voice_terminals.router.routes]
+    real |= {f"WS {route.path}" for route in sockets if isinstance(route, APIWebSocketRoute)}
 
     named = set(re.findall(r"`((?:GET|POST|PUT|DELETE|WS) /[^`?]*)`", text(HIS)))
 
@@ -97,6 +99,9 @@ def test_the_his_guide_gives_each_code_its_status() -> None:
         schemas.CorrectionRequest,
         schemas.CorrectionResponse,
         schemas.Event,
+        voice_terminals.VoiceAssignment,
+        voice_terminals.VoicePendingUnspoken,
+        voice_terminals.VoicePendingEmpty,
     ],
 )
 def test_the_his_guide_names_every_field(model: type[BaseModel]) -> None:
@@ -135,7 +140,7 @@ def test_every_close_code_is_in_the_his_guide() -> None:
 
 
 def test_the_examples_of_the_his_guide_are_what_the_api_takes_and_gives() -> None:
-    started, result, asked, event = blocks(HIS, "json")[1:]
+    started, result, asked, event, *_ = blocks(HIS, "json")[1:]
     schemas.SurgeryApiResponse.model_validate_json(started)
     found = schemas.SurgeryResultResponse.model_validate_json(result)
     assert [total.total_quantity for total in found.summary] == [1]
@@ -148,6 +153,20 @@ def test_the_examples_of_the_his_guide_are_what_the_api_takes_and_gives() -> Non
     schemas.SurgeryStartRequest.model_validate(bodies[0])
     schemas.ChooseRequest.model_validate(bodies[1])
     schemas.SurgeryEndRequest.model_validate(bodies[2])
+
+
+def test_the_messages_of_a_voice_terminal_in_the_his_guide_are_those_that_are_sent() -> None:
+    shown = blocks(HIS, "json")[-4:]
+    sent: list[type[BaseModel]] = [
+        voice_terminals.VoiceAssignment,
+        voice_terminals.VoicePending,
+        voice_terminals.VoicePendingUnspoken,
+        voice_terminals.VoicePendingEmpty,
+    ]
+
+    for text_of, model in zip(shown, sent, strict=True):
+        assert set(json.loads(text_of)) == set(model.model_fields)
+        model.model_validate_json(text_of)
 
 
 def test_a_client_waits_longer_than_a_start_may_take() -> None:

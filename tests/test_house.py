@@ -130,7 +130,9 @@ def example_lines() -> dict[str, Any]:
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
         if header := re.fullmatch(r"\[([^\]]+)\]", line):
             parts = header[1].split(".")
-            section = ".".join([parts[0], *["*" for _ in parts[1:]]]) + "."
+            # The names under these are the site's.
+            inner = ["*" for _ in parts[1:]] if parts[0] in ("cameras", "rooms") else parts[1:]
+            section = ".".join([parts[0], *inner]) + "."
         elif re.match(r"(# )?[a-z_]+ = ", line):
             [(key, value)] = tomllib.loads(line.removeprefix("# ")).items()
             found.setdefault(f"{section}{key}", value)

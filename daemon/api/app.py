@@ -4,7 +4,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from daemon import __version__
-from daemon.api import confirmations, corrections, errors, events, status, surgeries
+from daemon.api import confirmations, corrections, errors, events, status, surgeries, voice_terminals
 from daemon.api.context import Context
 from daemon.api.limits import BodyLimit, RateLimit
 
@@ -17,8 +17,8 @@ _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询�
 def create_api(context: Context) -> ASGIApp:
     app = FastAPIOffline(title="orwatch", version=__version__, description=_ABOUT)
     app.state.context = context
-    for router in (status.router, surgeries.router, confirmations.router, corrections.router, events.router):
-        app.include_router(router)
+    for module in (status, surgeries, confirmations, corrections, events, voice_terminals):
+        app.include_router(module.router)
     errors.install(app)
     server = context.settings.server
     app.add_middleware(BodyLimit, max_bytes=server.body_max_kib * 1024)

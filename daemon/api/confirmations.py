@@ -1,20 +1,17 @@
-"""Questions: the seed's routes 5 and 6, and the answer by touch.
+"""Questions: the seed's routes 5 and 6, and the answer by touch."""
 
-There is no speech provider yet, so a question that stands in the queue answers 503 with its text and options in the
-detail, and a voice answer 503 after everything that can be checked without hearing it was checked.
-"""
-
+import base64
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Path, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, UploadFile
 
 from daemon.api import schemas
-from daemon.api.context import Parts, SurgeryId, check_surgery, needs, now
+from daemon.api.context import Context, Parts, SurgeryId, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
 from daemon.domain.ledger import Source
-from daemon.services import read
+from daemon.services.questions import Pending
 from daemon.services.settle import Answer, pending, settle
 
 router = APIRouter(prefix="/client/surgeries/{surgery_id}/pending-confirmation", tags=["client"])
@@ -22,38 +19,53 @@ router = APIRouter(prefix="/client/surgeries/{surgery_id}/pending-confirmation",
 Answerer = Annotated[Caller | None, Depends(needs(Right.ANSWER))]
 Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
 ConfirmationId = Annotated[str, Path(min_length=1, max_length=128)]
-
-_NO_VOICE = "语音服务未配置，请在触屏上确认。"
+DoctorId = Annotated[str | None, Form(min_length=1, max_length=64, pattern=r"\S", description="答复人；缺省为系统标识")]
 
 
 @router.get(
     "",
     summary="拉取待确认耗材",
-    response_model=schemas.SurgeryPendingConfirmationResponse,
-    responses=answers(errors.NoPendingConfirmation, errors.VoiceNotConfigured),
+    responses=answers(errors.NoPendingConfirmation, errors.TtsTextEmpty, errors.VoiceNotConfigured, errors.TtsFailed),
 )
-async def head(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> None:
-    """队首的一条待确认。语音服务未配置时返回 503 BAIDU_NOT_CONFIGURED，detail 中带话术文本与候选项。"""
+async def head(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryPendingConfirmationResponse:
+    """队首的一条待确认。无法播报时返回 503 或 422，`detail` 中带话术文本与候选项，可在触屏上答复。"""
     await check_surgery(caller, surgery_id, parts)
-    question = await read.head_of_queue(parts.unit, surgery_id)
-    raise errors.VoiceNotConfigured(
-        _NO_VOICE,
+    return pending_response(parts, surgery_id, await parts.questions.pending(surgery_id))
+
+
+def pending_response(parts: Context, surgery_id: str, head: Pending) -> schemas.SurgeryPendingConfirmationResponse:
+    question = head.question
+    return schemas.SurgeryPendingConfirmationResponse(
         surgery_id=surgery_id,
         confirmation_id=str(question.id),
         prompt_text=question.prompt_text,
-        options=[option.model_dump() for option in schemas.options(question)],
+        prompt_audio_mp3_base64=base64.b64encode(head.spoken.mp3).decode("ascii"),
+        options=schemas.options(question),
+        model_top1_label=question.model_top1_label,
+        model_top1_confidence=question.model_top1_confidence,
+        created_at=parts.local(question.created_at),
     )
 
 
 @router.post(
     "/{confirmation_id}/resolve",
     summary="提交待确认结果（医生语音）",
-    response_model=schemas.SurgeryResolveResponse,
     responses=answers(
         errors.ConfirmationNotFound,
         errors.ConfirmationAlreadyResolved,
         errors.VoiceAudioInvalid,
+        errors.VoiceAudioEmpty,
+        errors.VoiceAudioTooLarge,
+        errors.VoiceAudioTooLong,
+        errors.VoiceAudioClipped,
+        errors.VoiceNoSpeech,
+        errors.VoiceAsrFailed,
+        errors.VoiceAnswerUnclear,
+        errors.VoiceAnswerUnsure,
+        errors.VoiceAnswerCancelled,
         errors.VoiceNotConfigured,
+        errors.AsrFailed,
+        errors.AnswerNotKept,
     ),
 )
 async def resolve(
@@ -62,18 +74,36 @@ async def resolve(
     audio: Annotated[UploadFile, File(description="单个 .wav 文件，建议 16 kHz 单声道 PCM")],
     caller: Answerer,
     parts: Parts,
-) -> None:
-    """语音服务未配置时返回 503 BAIDU_NOT_CONFIGURED，待确认项保持不变。"""
+    doctor_id: DoctorId = None,
+) -> schemas.SurgeryResolveResponse:
+    """录音先保存，再识别，再入账或关闭。422 `VOICE_*` 时待确认项不变，`retry_remaining` 是剩余的语音重试次数。"""
     await check_surgery(caller, surgery_id, parts)
     async with parts.unit.read() as tx:
         await pending(tx, surgery_id, confirmation_id)
     if not (audio.filename or "").lower().endswith(".wav"):
         raise errors.VoiceAudioInvalid(
-            f"audio 必须是 .wav 文件，收到文件名「{audio.filename}」。", surgery_id=surgery_id
+            f"audio 必须是 .wav 文件，收到文件名「{(audio.filename or '')[:80]}」。",
+            surgery_id=surgery_id,
+            confirmation_id=confirmation_id,
         )
-    if not audio.size:
-        raise errors.VoiceAudioInvalid("audio 是空文件。", surgery_id=surgery_id)
-    raise errors.VoiceNotConfigured(_NO_VOICE, surgery_id=surgery_id, confirmation_id=confirmation_id)
+    resolved = await parts.answers.resolve(
+        surgery_id,
+        confirmation_id,
+        await audio.read(),
+        (doctor_id or parts.settings.surgery.doctor_id).strip(),
+        now,
+    )
+    settled = resolved.settled
+    return schemas.SurgeryResolveResponse(
+        surgery_id=surgery_id,
+        confirmation_id=confirmation_id,
+        message=settled.message,
+        resolved_label=settled.chosen.label if settled.chosen else None,
+        rejected=settled.chosen is None,
+        asr_text=resolved.heard.text,
+        asr_provider=resolved.heard.provider,
+        audio_object_key=resolved.audio_key,
+    )
 
 
 @router.post(
@@ -103,5 +133,6 @@ async def choose(
         resolved_label=settled.chosen.label if settled.chosen else None,
         rejected=settled.chosen is None,
         asr_text=None,
+        asr_provider=None,
         audio_object_key=None,
     )

@@ -18,10 +18,13 @@ from daemon.feed import Feed
 from daemon.health import Health
 from daemon.metrics import Metrics
 from daemon.services import read
+from daemon.services.answers import Answers
 from daemon.services.archive import Archiver
 from daemon.services.correct import Corrections
 from daemon.services.objects import Objects
+from daemon.services.questions import Questions
 from daemon.services.surgeries import Surgeries
+from daemon.services.terminals import Terminals
 from daemon.storage.archive import Archive
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit
@@ -43,6 +46,9 @@ class Context:
     metrics: Metrics
     pages: ConsumptionLog
     objects: Objects
+    questions: Questions
+    answers: Answers
+    terminals: Terminals
     model_name: str
     provider: str
     zone: tzinfo | None

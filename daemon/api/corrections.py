@@ -10,7 +10,7 @@ from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
 from daemon.domain.ledger import Correction
-from daemon.services.correct import Add, Void
+from daemon.services.correct import Add, Settle, Void
 
 router = APIRouter(prefix="/client/surgeries/{surgery_id}/corrections", tags=["client"])
 
@@ -32,6 +32,9 @@ IdempotencyKey = Annotated[
     summary="更正账本",
     responses=answers(
         errors.SurgeryNotFound,
+        errors.ConfirmationNotFound,
+        errors.ConfirmationAlreadyResolved,
+        errors.ChoiceNotAnOption,
         errors.PostingNotFound,
         errors.PostingNotVoidable,
         errors.PostingAlreadyVoided,
@@ -46,14 +49,16 @@ async def correct(
     parts: Parts,
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.CorrectionResponse:
-    """补记一条没有识别到的消耗，或作废一条记错的。进行中与已结束的手术都可以；只追加，不改动已有的记账行。"""
+    """补记没有识别到的消耗、作废记错的，或答复结束时仍未答复的待确认项。进行中与已结束的手术都可以；只追加记账行。"""
     await check_surgery(caller, surgery_id, parts)
-    wanted: Add | Void
+    wanted: Add | Void | Settle
     if request.item is not None:
         wanted = Add(word=request.item)
-    else:
-        assert request.posting_id is not None
+    elif request.posting_id is not None:
         wanted = Void(posting_id=request.posting_id)
+    else:
+        assert request.confirmation_id is not None
+        wanted = Settle(confirmation_id=request.confirmation_id, word=request.label)
     by = Correction(doctor_id=request.doctor_id, reason=request.reason, request_key=idempotency_key)
     corrected = await parts.corrections.correct(surgery_id, wanted, by, now())
     row = corrected.posting

@@ -107,24 +107,37 @@ class SurgeryResolveResponse(BaseModel):
     resolved_label: str | None
     rejected: bool
     asr_text: str | None
+    asr_provider: str | None = Field(None, description="语音由谁识别；触屏答复为 null")
     audio_object_key: str | None
 
 
 class CorrectionRequest(_In):
-    """Add one consumable that was not seen, or void one posting that is wrong."""
+    """Add one consumable that was not seen, void one posting that is wrong, or settle a question left open."""
 
-    action: Literal["add", "void"]
+    action: Literal["add", "void", "settle"]
     item: Word | None = Field(None, description="add：名称、别名或产品编码", examples=["纱布"])
     posting_id: UUID | None = Field(None, description="void：要作废的记账行")
+    confirmation_id: UUID | None = Field(None, description="settle：手术结束时仍未答复的待确认项")
+    label: Word | None = Field(None, description="settle：确认的候选项")
+    rejected: bool = Field(False, description="settle：否认全部候选")
     reason: Reason = Field(description="1 至 500 个字符", examples=["画面被遮挡"])
     doctor_id: DoctorId = Field(examples=["D1001"])
 
     @model_validator(mode="after")
     def _what_the_action_needs(self) -> Self:
-        if (self.action == "add") != (self.item is not None) or (self.action == "void") != (
-            self.posting_id is not None
-        ):
-            raise ValueError("expected item, and no posting_id, with add; posting_id, and no item, with void")
+        given = {
+            "item": self.item is not None,
+            "posting_id": self.posting_id is not None,
+            "confirmation_id": self.confirmation_id is not None,
+            "label or rejected: true": (self.label is not None) != self.rejected,
+        }
+        needs = {
+            "add": {"item"},
+            "void": {"posting_id"},
+            "settle": {"confirmation_id", "label or rejected: true"},
+        }[self.action]
+        if {name for name, is_given in given.items() if is_given} != needs or (self.label and self.rejected):
+            raise ValueError(f"expected with {self.action} exactly: {' and '.join(sorted(needs))}")
         return self
 
 

@@ -158,8 +158,8 @@ async def report(surgery_id: SurgeryId, form: Form, caller: Reader, parts: Parts
     response_class=Response,
     responses={
         **answers(errors.SurgeryNotFound, errors.EvidenceNotFound, errors.ObjectStoreUnavailable),
-        200: {"content": {kind: {} for kind in MEDIA_TYPES_OF.values()}, "description": "JPEG 图片或 MP4 片段"},
-        206: {"content": {kind: {} for kind in MEDIA_TYPES_OF.values()}, "description": "其中的一段"},
+        200: {"content": {"image/jpeg": {}, "video/mp4": {}}, "description": "JPEG 图片或 MP4 片段"},
+        206: {"content": {"image/jpeg": {}, "video/mp4": {}}, "description": "其中的一段"},
         416: {"model": SurgeryClientErrorResponse, "description": "RANGE_NOT_SATISFIABLE"},
     },
 )

@@ -3,19 +3,31 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 import daemon
-from daemon.app import background_of, listening, load_catalogue, load_keys, load_model, store_of
+from daemon.app import listening
+from daemon.build import background_of, load_catalogue, load_keys, load_model, store_of
+from daemon.build.speech import recognizer, synthesizer
 from daemon.cli.failures import line_of
 from daemon.cli.probing import Wanted, advice, probe_all, summary
 from daemon.config import Settings
+from daemon.config.speech import SpeechSettings
 from daemon.domain.catalogue import resolve_candidates
 from daemon.storage import migrate
 from inference.model import Model
 from inference.runtime import onnxruntime
+from speech.alike import sound_alikes
+from speech.errors import NotUnderstood
+from speech.mentions import AnswerOption
+from speech.phrases import phrases
+from speech.provider import RATE_HZ, Recognizer, Synthesizer
 
 State = Literal["ok", "note", "problem"]
 OK: State = "ok"
@@ -23,6 +35,8 @@ NOTE: State = "note"
 PROBLEM: State = "problem"
 
 _SHOWN_MAX = 8
+_A_QUESTION = "请确认：刚才使用的是纱布吗？"
+_AN_OPTION = (AnswerOption(label="纱布", names=("纱布",)),)
 
 
 class Line(NamedTuple):
@@ -52,6 +66,8 @@ def check_site(settings: Settings) -> list[Line]:
     lines += _gathered("catalogue", lambda: _catalogue(settings, model[0] if model else None))
     lines += _gathered("ledger", lambda: _ledger(settings))
     lines += _gathered("objects", lambda: _objects(settings))
+    for name, line in _speech(settings):
+        lines += _gathered(name, line)
     lines += _gathered("logs", lambda: _logs(settings))
     lines += _gathered("port", lambda: _port(settings))
     return lines
@@ -62,6 +78,10 @@ def check_servers(settings: Settings) -> list[Line]:
     lines = _gathered("archive", lambda: _archive(settings))
     if settings.objects.backend == "minio":
         lines += _gathered("objects", lambda: _object_store(settings))
+    for voice in settings.speech.tts:
+        lines += _gathered(f"speech {voice}", partial(_speaks, settings, voice))
+    for ear in settings.speech.asr:
+        lines += _gathered(f"speech {ear}", partial(_hears, settings, ear))
     return lines
 
 
@@ -173,6 +193,13 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(NOTE, "catalogue", "none: the model's labels stand for names and codes", "Set catalogue.path.")
         return
     yield Line(OK, "catalogue", f"{settings.catalogue.path}: {len(catalogue.products)} products")
+    if alike := sound_alikes({each.name: (each.name, *each.aliases, *each.codes) for each in catalogue.products}):
+        yield Line(
+            NOTE,
+            "catalogue",
+            f"{len(alike)} pairs of names that sound alike: {_listed([f'{a.name} / {a.other_name}' for a in alike])}",
+            "Give one of each pair an alias that does not, and say that one; ordinals always work.",
+        )
     if model is None:
         return
     background = background_of(settings, model)
@@ -230,6 +257,45 @@ def _objects(settings: Settings) -> Iterator[Line]:
 def _object_store(settings: Settings) -> Iterator[Line]:
     store_of(settings).check()
     yield Line(OK, "objects", f"bucket {settings.objects.bucket} on {settings.objects.endpoint}")
+
+
+def _speech(settings: Settings) -> Iterator[tuple[str, Callable[[], Iterator[Line]]]]:
+    """Whether each provider can be set up, without asking it anything."""
+    for key, make in (("tts", synthesizer), ("asr", recognizer)):
+        names: list[str] = getattr(settings.speech, key)
+        if not names:
+            yield f"speech.{key}", partial(_silent, key)
+        for name in names:
+            yield f"speech {name}", partial(_set_up, settings, key, name, make)
+
+
+def _silent(key: str) -> Iterator[Line]:
+    yield Line(NOTE, f"speech.{key}", "none: questions are shown and answered by touch")
+
+
+def _set_up(
+    settings: Settings, key: str, name: str, make: Callable[[str, SpeechSettings], Synthesizer | Recognizer]
+) -> Iterator[Line]:
+    make(name, settings.speech)
+    yield Line(OK, f"speech {name}", f"can be used for speech.{key}")
+
+
+def _speaks(settings: Settings, name: str) -> Iterator[Line]:
+    spoken = synthesizer(name, settings.speech).synthesize(_A_QUESTION)
+    yield Line(OK, f"speech {name}", f"speaks: {spoken.duration_s:.1f} s of sound")
+
+
+def _hears(settings: Settings, name: str) -> Iterator[Line]:
+    """An ear that answers at all is well: this is no test of how well it hears."""
+    with suppress(NotUnderstood):
+        recognizer(name, settings.speech).recognize(_a_tone(), phrases(_AN_OPTION))
+    yield Line(OK, f"speech {name}", "hears")
+
+
+def _a_tone() -> np.ndarray:
+    """One second that is no speech."""
+    tone = 3000 * np.sin(np.arange(RATE_HZ) * (2 * np.pi * 440 / RATE_HZ))
+    return np.asarray(tone, np.int16)
 
 
 def _archive(settings: Settings) -> Iterator[Line]:

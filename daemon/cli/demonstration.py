@@ -26,7 +26,8 @@ from daemon.cli.client import START_TIMEOUT_S, Daemon, Follower, Refused
 from daemon.cli.failures import CommandFailed
 from daemon.cli.options import console
 from daemon.cli.screen import Commands, screen
-from daemon.config import (
+from daemon.config import Settings, load
+from daemon.config.sections import (
     AuthSettings,
     CameraSettings,
     CatalogueSettings,
@@ -36,8 +37,6 @@ from daemon.config import (
     ObjectSettings,
     RoomSettings,
     ServerSettings,
-    Settings,
-    load,
 )
 from daemon.domain.confirmation import ConfirmationState
 from daemon.domain.surgery import SurgeryState

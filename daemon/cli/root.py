@@ -14,6 +14,7 @@ from daemon.cli.evaluate import evaluate
 from daemon.cli.failures import told
 from daemon.cli.record import report
 from daemon.cli.run import run
+from daemon.cli.speech import speech
 from daemon.cli.watch import watch
 
 
@@ -62,3 +63,4 @@ for command in (run, check, demo, analyze, evaluate, watch, report):
     orwatch.command()(command)
 orwatch.add_typer(cameras, name="cameras")
 orwatch.add_typer(db, name="db")
+orwatch.add_typer(speech, name="speech")

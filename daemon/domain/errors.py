@@ -78,8 +78,68 @@ class VoiceNotConfigured(Refused):
     """No speech provider is configured, so the question cannot be spoken or heard."""
 
 
-class VoiceAudioInvalid(Refused, ValueError):
-    """The answer is not one non-empty WAV file."""
+class TtsFailed(Refused):
+    """Every voice failed."""
+
+
+class TtsTextEmpty(Refused, ValueError):
+    """The question has no words."""
+
+
+class AsrFailed(Refused):
+    """Every ear failed: away, refused or broken. It is not the speaker's doing."""
+
+
+class AnswerNotKept(Refused):
+    """The recording of the answer could not be stored where it must be, nor wait for it."""
+
+
+class VoiceRefused(Refused, ValueError):
+    """An answer by voice that settles nothing; the question stays as it is. Each class below is one reason."""
+
+
+class VoiceAudioInvalid(VoiceRefused):
+    """The answer is not a WAV file."""
+
+
+class VoiceAudioEmpty(VoiceRefused):
+    """There is no sound in the file."""
+
+
+class VoiceAudioTooLarge(VoiceRefused):
+    """The file is larger than an answer may be."""
+
+
+class VoiceAudioTooLong(VoiceRefused):
+    """The recording is longer than an answer may be."""
+
+
+class VoiceAudioClipped(VoiceRefused):
+    """The recording is overdriven."""
+
+
+class VoiceNoSpeech(VoiceRefused):
+    """Nobody speaks in the recording."""
+
+
+class VoiceAsrFailed(VoiceRefused):
+    """Words were spoken that could not be recognized."""
+
+
+class VoiceAnswerUnclear(VoiceRefused):
+    """What was said names none of the options, or more than one."""
+
+
+class VoiceAnswerUnsure(VoiceRefused):
+    """The speaker is not sure, asks back, or wants the question again."""
+
+
+class VoiceAnswerCancelled(VoiceRefused):
+    """The speaker took the answer back."""
+
+
+class VoiceTerminalNotFound(Refused, LookupError):
+    """No room has a voice terminal of that id."""
 
 
 class EvidenceNotFound(Refused, LookupError):

@@ -24,6 +24,7 @@ class PostingKind(StrEnum):
 class Source(StrEnum):
     VISION = "vision"
     TOUCH = "touch"
+    VOICE = "voice"
     CORRECTION = "correction"
 
 

@@ -48,6 +48,7 @@ class Archiver:
         self._copying = asyncio.Lock()
         self._is_ensured = False
         self._seq = 0
+        self._noted = 0
         self._newest = 0
         self._waiting_since: datetime | None = None
         self.last_success_at: datetime | None = None
@@ -114,9 +115,11 @@ class Archiver:
             copied = await self._archive.copy(self._unit, now)
             self._seq = copied.seq
             self.last_success_at, self.last_error = now, ""
-            if copied.facts and not copied.more:
+            # Also where nothing was copied now: the last note can have been lost.
+            if copied.seq != self._noted:
                 async with self._unit.begin() as tx:
                     await tx.history.note(copied.seq, now)
+                self._noted = copied.seq
             if copied.more or self._seq < self._newest:
                 await self._look_up(known=copied.seq)
             else:
@@ -128,7 +131,8 @@ class Archiver:
     async def _look_up(self, known: int | None = None) -> None:
         """Where we stand, as far as the ledger knows."""
         async with self._unit.read() as tx:
-            self._seq = (await tx.history.ledger())["archived_seq"] if known is None else known
+            self._noted = (await tx.history.ledger())["archived_seq"]
+            self._seq = self._noted if known is None else known
             self._newest = max(self._newest, await tx.history.newest())
             _, self._waiting_since = await tx.history.waiting(self._seq)
 

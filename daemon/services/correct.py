@@ -7,13 +7,22 @@ from datetime import datetime
 from uuid import UUID
 
 from daemon.domain.catalogue import Catalogue, Item, item_called, similar_names
-from daemon.domain.errors import IdempotencyKeyReused, ItemUnknown, SurgeryNotFound
+from daemon.domain.errors import (
+    ConfirmationAlreadyResolved,
+    ConfirmationNotFound,
+    IdempotencyKeyReused,
+    ItemUnknown,
+    SurgeryNotFound,
+)
 from daemon.domain.facts import Fact, FactKind
-from daemon.domain.ledger import Correction, Posting, PostingKind
+from daemon.domain.ledger import Correction, Posting, PostingKind, Source
 from daemon.domain.surgery import Surgery
+from daemon.services.settle import CONFIRMED, REJECTED, Answer, settle_open
 from daemon.storage.database import Tx, Unit
 
 log = logging.getLogger(__name__)
+
+_REUSED = "该 Idempotency-Key 已用于另一次内容不同的更正，请换用新的。"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,14 @@ class Add:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Void:
     posting_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """The late answer to a question. word: one of its options; None: none of them."""
+
+    confirmation_id: UUID
+    word: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +59,30 @@ class Corrections:
         self._catalogue = catalogue
         self._labels = tuple(labels)
 
-    async def correct(self, surgery_id: str, wanted: Add | Void, by: Correction, now: datetime) -> Corrected:
+    async def correct(self, surgery_id: str, wanted: Add | Void | Settle, by: Correction, now: datetime) -> Corrected:
         """Post one correction to the latest run, running or ended. The same request_key again posts nothing."""
         async with self._unit.begin() as tx:
             run = await tx.surgeries.latest(surgery_id)
             if run is None:
                 raise SurgeryNotFound("没有该手术号的记录。", surgery_id=surgery_id)
-            target = self._item(wanted.word, run) if isinstance(wanted, Add) else wanted.posting_id
             earlier = await tx.ledger.by_request_key(run.id, by.request_key) if by.request_key else None
-            if earlier is not None:
-                return _again(earlier, target, by)
-            if isinstance(target, Item):
-                posting = by.adding(target, run.id, now)
+            if isinstance(wanted, Settle):
+                corrected = await _settled(tx, run, wanted, by, earlier, now)
             else:
-                posting = by.voiding(target, await tx.ledger.of_run(run.id), now)
-            await tx.ledger.post(posting)
-            await tx.emit(await _fact(tx, run, posting, now))
+                target = self._item(wanted.word, run) if isinstance(wanted, Add) else wanted.posting_id
+                if earlier is not None:
+                    return _again(earlier, target, by)
+                if isinstance(target, Item):
+                    posting = by.adding(target, run.id, now)
+                else:
+                    posting = by.voiding(target, await tx.ledger.of_run(run.id), now)
+                await tx.ledger.post(posting)
+                await tx.emit(await _fact(tx, run, posting, now))
+                corrected = _corrected(posting)
+        posting = corrected.posting
         what = f"voids {posting.voids}" if posting.voids else "is added"
         log.info("surgery %s: correction %s %s, by %r", surgery_id, posting.id, what, posting.doctor_id)
-        return _corrected(posting)
+        return corrected
 
     def _item(self, word: str, run: Surgery) -> Item:
         item = item_called(word, self._catalogue, self._labels, run.candidates)
@@ -71,17 +93,48 @@ class Corrections:
         return item
 
 
+async def _settled(
+    tx: Tx, run: Surgery, wanted: Settle, by: Correction, earlier: Posting | None, now: datetime
+) -> Corrected:
+    question = await tx.confirmations.get(run.id, wanted.confirmation_id)
+    if question is None:
+        raise ConfirmationNotFound("待确认项不存在。", surgery_id=run.surgery_id)
+    if earlier is not None:
+        named = question.option(wanted.word) if wanted.word is not None else None
+        chosen = earlier.item if earlier.kind is PostingKind.CONSUMPTION else None
+        if earlier.confirmation_id != question.id or (named.item if named else None) != chosen:
+            raise IdempotencyKeyReused(_REUSED)
+        return _again(earlier, question.placeholder_id, by)
+    if not question.is_open:
+        raise ConfirmationAlreadyResolved(
+            "该待确认项已处理过。", surgery_id=run.surgery_id, confirmation_id=str(question.id)
+        )
+    answer = Answer(
+        word=wanted.word,
+        doctor_id=by.doctor_id,
+        source=Source.CORRECTION,
+        reason=by.reason,
+        request_key=by.request_key,
+    )
+    settled = await settle_open(tx, run, question, answer, now)
+    return Corrected(posting=settled.posting, message=settled.message)
+
+
 def _again(earlier: Posting, target: Item | UUID, by: Correction) -> Corrected:
     """The answer that was given before. Raises IdempotencyKeyReused where something else was asked for."""
     did: Item | UUID = earlier.item if earlier.voids is None else earlier.voids
     if (did, earlier.doctor_id, earlier.reason) != (target, by.doctor_id, by.reason):
-        raise IdempotencyKeyReused("该 Idempotency-Key 已用于另一次内容不同的更正，请换用新的。")
+        raise IdempotencyKeyReused(_REUSED)
     return _corrected(earlier)
 
 
 def _corrected(posting: Posting) -> Corrected:
-    name = posting.item.item_name
-    message = f"已作废：{name}。" if posting.kind is PostingKind.VOID else f"已补记：{name}。"
+    is_void, name = posting.kind is PostingKind.VOID, posting.item.item_name
+    # The answer to a question keeps its sighting; the void of a posting does not.
+    if posting.confirmation_id is not None and posting.sighting_id is not None:
+        message = REJECTED if is_void else CONFIRMED.format(name)
+    else:
+        message = f"已作废：{name}。" if is_void else f"已补记：{name}。"
     return Corrected(posting=posting, message=message)
 
 

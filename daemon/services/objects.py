@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from daemon.bridge import off_loop
+from daemon.domain.confirmation import Confirmation
 from daemon.domain.errors import EvidenceNotFound, ObjectStoreUnavailable
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.objects import MEDIA_TYPES, KeptObject, ObjectKind, ObjectState, evidence_key
@@ -79,8 +80,31 @@ class Objects:
 
     async def keep(self, surgery: Surgery, sighting_id: UUID, kind: ObjectKind, content: bytes) -> None:
         """Durable in the spool, or reported as lost, when this returns. Waits while the ledger is away."""
+        kept = _evidence(surgery, sighting_id, kind, ObjectState.WAITING, datetime.now(UTC))
+        await self._keep(surgery, kept, content)
+
+    async def keep_sound(
+        self, surgery: Surgery, question: Confirmation, key: str, kind: ObjectKind, content: bytes
+    ) -> bool:
+        """A question or an answer to it; returns whether there was room for it. What is there already stays."""
+        async with self._unit.read() as tx:
+            if await tx.objects.get(key) is not None:
+                return True
         now = datetime.now(UTC)
-        kept = _evidence(surgery, sighting_id, kind, ObjectState.WAITING, now)
+        kept = KeptObject(
+            key=key,
+            run_id=surgery.id,
+            kind=kind,
+            content_type=MEDIA_TYPES[kind],
+            state=ObjectState.WAITING,
+            sighting_id=question.sighting_id,
+            confirmation_id=question.id,
+            created_at=now,
+            changed_at=now,
+        )
+        return await self._keep(surgery, kept, content)
+
+    async def _keep(self, surgery: Surgery, kept: KeptObject, content: bytes) -> bool:
         kept = replace(kept, size=len(content), sha256=hashlib.sha256(content).hexdigest())
         try:
             async with self._spooling:
@@ -88,14 +112,15 @@ class Objects:
                 await off_loop(self._spool.put, kept.key, content)
         except LedgerUnavailable as error:
             await self._lose(surgery, kept, f"the ledger is away: {error}")
-            return
+            return False
         except OSError as error:
             self._say(losing=f"evidence is lost: {_text(error)}")
             await self._lose(surgery, kept, _text(error))
-            return
+            return False
         self._say(losing="")
         await self._insist(kept, None)
         self._more.set()
+        return True
 
     async def lost(self, surgery: Surgery, sighting_id: UUID, kind: ObjectKind, why: str) -> None:
         """There was nothing to keep."""

@@ -130,10 +130,12 @@ async def _ask(
     now: datetime,
     evidence: str,
 ) -> None:
-    options = tuple(
-        Option(label=option.label, confidence=option.score, item=candidates.by_label[option.label])
-        for option in seen.options
-    )
+    # Two labels of one product are one answer: asked about both, nobody could say which.
+    by_item: dict[str, Option] = {}
+    for each in seen.options:
+        item = candidates.by_label[each.label]
+        by_item.setdefault(item.item_id, Option(label=each.label, confidence=each.score, item=item))
+    options = tuple(by_item.values())
     placeholder = _posting(PostingKind.PLACEHOLDER, surgery, sighting, options[0].item, doctor_id, now)
     question = Confirmation(
         id=uuid4(),

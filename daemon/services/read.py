@@ -15,6 +15,7 @@ from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.storage.archive import Archive, ArchiveUnavailable
 from daemon.storage.database import Tx, Unit
 
+_NAMED_MAX = 10
 _QUERY_OK = "查询成功。"
 _NOT_ASKED = "本服务器没有该手术号的记录，归档数据库暂不可用，无法确认其他服务器上是否有；请稍后重试。"
 
@@ -58,15 +59,24 @@ async def result(unit: Unit, surgery_id: str, *, include_pending: bool, archive:
                 raise ResultNotReady("手术未开始或未成功开录，暂无结果。", surgery_id=surgery_id)
             postings = await tx.ledger.of_run(run.id)
             states = [ConfirmationState.PENDING, ConfirmationState.UNRESOLVED]
-            unanswered = len(await tx.confirmations.of_run(run.id, states))
+            unanswered = await tx.confirmations.of_run(run.id, states)
     except ArchiveUnavailable as error:
         raise ResultNotReady(_NOT_ASKED, surgery_id=surgery_id) from error
     rows = details(postings, include_pending=include_pending)
-    remark = f"另有 {unanswered} 条待确认未答复，未计入汇总。" if unanswered else ""
+    remark = _remark(unanswered)
     if not rows:
         reason = "手术已结束，无消耗明细。" if run.state is SurgeryState.ENDED else "手术进行中，暂无消耗明细。"
         raise ResultNotReady(reason + remark, surgery_id=surgery_id)
     return Result(surgery=run, message=_QUERY_OK + remark, details=rows, summary=summary(rows))
+
+
+def _remark(unanswered: list[Confirmation]) -> str:
+    """How many, and about what, so that nobody bills without having looked."""
+    if not unanswered:
+        return ""
+    asked = ["或".join(option.item.item_name for option in question.options) for question in unanswered[:_NAMED_MAX]]
+    more = "等" if len(unanswered) > _NAMED_MAX else ""
+    return f"另有 {len(unanswered)} 条待确认未答复，未计入汇总：{'；'.join(asked)}{more}。"
 
 
 async def head_of_queue(unit: Unit, surgery_id: str) -> Confirmation:

@@ -16,21 +16,30 @@ from daemon.storage.database import Tx, Unit
 
 log = logging.getLogger(__name__)
 
+CONFIRMED = "已确认并记账：{}。"
+REJECTED = "已否认全部候选，不记消耗。"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """word: the option's label, item name or item id; None: none of them. doctor_id: who answers. heard: by voice."""
+    """word: the option's label, item name or item id; None: none of them. doctor_id: who answers. heard: by voice.
+
+    reason, request_key: of an answer that comes as a correction.
+    """
 
     word: str | None
     doctor_id: str
     source: Source
     heard: Heard | None = None
+    reason: str | None = None
+    request_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     confirmation: Confirmation
     chosen: Option | None
+    posting: Posting
     message: str
 
 
@@ -53,46 +62,53 @@ async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answ
     """Settle one question; whoever comes first wins, everyone later gets ConfirmationAlreadyResolved."""
     async with unit.begin() as tx:
         run, question = await pending(tx, surgery_id, confirmation_id)
-        chosen = None
-        if answer.word is not None:
-            chosen = question.option(answer.word)
-            if chosen is None:
-                labels = "、".join(option.label for option in question.options)
-                raise ChoiceNotAnOption(
-                    f"label「{answer.word}」不在该待确认项的候选中，可选：{labels}。",
-                    surgery_id=surgery_id,
-                    confirmation_id=confirmation_id,
-                )
-        settled = question.settled(chosen, answer.doctor_id, now, answer.heard)
-        sighting = await tx.sightings.get(question.sighting_id)
-        key = evidence_key(run.surgery_id, run.id, sighting.id)
-        is_kept = await tx.objects.in_state(ObjectState.WAITING, [key]) | await tx.objects.in_state(
-            ObjectState.STORED, [key]
-        )
-        posting = _posting(run, settled, chosen, sighting, answer, now)
-        await tx.confirmations.save(settled)
-        await tx.ledger.post(posting)
-        await tx.emit(
-            Fact(
-                kind=FactKind.CONFIRMED if chosen else FactKind.REJECTED,
-                run_id=run.id,
-                surgery_id=surgery_id,
-                at=now,
-                timestamp=sighting.started_at,
-                camera=sighting.camera,
-                item=posting.item,
-                qty=posting.qty if chosen else 0,
-                doctor_id=answer.doctor_id,
-                top=sighting.top,
-                posting_id=posting.id,
-                confirmation_id=settled.id,
-                sighting_id=sighting.id,
-                evidence=key if is_kept else "",
+        settled = await settle_open(tx, run, question, answer, now)
+    log.info("question %s %s by %s", settled.confirmation.id, settled.confirmation.state, answer.source)
+    return settled
+
+
+async def settle_open(tx: Tx, run: Surgery, question: Confirmation, answer: Answer, now: datetime) -> Settled:
+    """Settle a question that is known to be open. Raises ChoiceNotAnOption."""
+    chosen = None
+    if answer.word is not None:
+        chosen = question.option(answer.word)
+        if chosen is None:
+            labels = "、".join(option.label for option in question.options)
+            raise ChoiceNotAnOption(
+                f"label「{answer.word}」不在该待确认项的候选中，可选：{labels}。",
+                surgery_id=run.surgery_id,
+                confirmation_id=str(question.id),
             )
+    settled = question.settled(chosen, answer.doctor_id, now, answer.heard)
+    sighting = await tx.sightings.get(question.sighting_id)
+    key = evidence_key(run.surgery_id, run.id, sighting.id)
+    is_kept = await tx.objects.in_state(ObjectState.WAITING, [key]) | await tx.objects.in_state(
+        ObjectState.STORED, [key]
+    )
+    posting = _posting(run, settled, chosen, sighting, answer, now)
+    await tx.confirmations.save(settled)
+    await tx.ledger.post(posting)
+    await tx.emit(
+        Fact(
+            kind=FactKind.CONFIRMED if chosen else FactKind.REJECTED,
+            run_id=run.id,
+            surgery_id=run.surgery_id,
+            at=now,
+            timestamp=sighting.started_at,
+            camera=sighting.camera,
+            item=posting.item,
+            qty=posting.qty if chosen else 0,
+            doctor_id=answer.doctor_id,
+            top=sighting.top,
+            reason=answer.reason or "",
+            posting_id=posting.id,
+            confirmation_id=settled.id,
+            sighting_id=sighting.id,
+            evidence=key if is_kept else "",
         )
-    log.info("question %s %s by %s", settled.id, settled.state, answer.source)
-    message = f"已确认并记账：{chosen.item.item_name}。" if chosen else "已否认全部候选，不记消耗。"
-    return Settled(confirmation=settled, chosen=chosen, message=message)
+    )
+    message = CONFIRMED.format(chosen.item.item_name) if chosen else REJECTED
+    return Settled(confirmation=settled, chosen=chosen, posting=posting, message=message)
 
 
 def _posting(
@@ -117,6 +133,8 @@ def _posting(
         sighting_id=question.sighting_id,
         confirmation_id=question.id,
         voids=question.placeholder_id,
+        reason=answer.reason,
+        request_key=answer.request_key,
     )
 
 

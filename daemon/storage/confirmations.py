@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.catalogue import Item
 from daemon.domain.confirmation import Confirmation, ConfirmationState, Heard, Option
-from daemon.storage.schema import confirmations
+from daemon.domain.surgery import Surgery, SurgeryState
+from daemon.storage.schema import confirmations, surgeries
+from daemon.storage.surgeries import SurgeryRows
 
 
 class ConfirmationRows:
@@ -42,6 +44,18 @@ class ConfirmationRows:
         query = sa.select(confirmations).where(confirmations.c.id == confirmation_id, confirmations.c.run_id == run_id)
         row = (await self._connection.execute(query)).first()
         return _confirmation(row) if row else None
+
+    async def pending(self) -> list[tuple[Surgery, Confirmation]]:
+        """All that is asked now, in all surgeries that run, first asked first."""
+        query = (
+            sa.select(confirmations)
+            .join(surgeries, surgeries.c.id == confirmations.c.run_id)
+            .where(confirmations.c.state == ConfirmationState.PENDING, surgeries.c.state == SurgeryState.RUNNING)
+            .order_by(confirmations.c.created_at, confirmations.c.id)
+        )
+        asked = [_confirmation(row) for row in await self._connection.execute(query)]
+        runs = {run_id: await SurgeryRows(self._connection).get(run_id) for run_id in {each.run_id for each in asked}}
+        return [(runs[each.run_id], each) for each in asked]
 
     async def of_run(self, run_id: UUID, states: Sequence[ConfirmationState]) -> list[Confirmation]:
         """First asked, first listed."""

@@ -22,7 +22,7 @@ from daemon.feed import Feed
 from daemon.health import Health
 from daemon.services import read
 from daemon.services.correct import Add, Corrections, Void
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import ObserveRules, observe, shows
 from daemon.services.settle import Answer, settle
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
@@ -141,6 +141,8 @@ class Client:
                 await self._surgeries.start(self.surgery_id, (f"cam-{self.surgery_id}",), (), now)
             case "observe":
                 run = await read.surgery(self._unit, self.surgery_id)
+                # What was before the camera in an earlier step has left it.
+                await shows(self._unit, run, f"cam-{self.surgery_id}", frozenset({label_of(step)}))
                 await observe(self._unit, run, CANDIDATES, self._seen(step, intent, again), RULES, now)
             case "answer":
                 answer = Answer(word=intent["word"], doctor_id="D1001", source=Source.TOUCH)

@@ -18,6 +18,7 @@ from tests.daemon import harness
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon
 from tests.servers.rtsp import free_port
+from tests.spoken import spoken
 
 BOOKED, ASKED, EMPTY, ENDED_EMPTY, NEVER = "100001", "100002", "100003", "100004", "999999"
 SURGERIES = "/client/surgeries"
@@ -34,7 +35,7 @@ async def ward(
         "gone": "/nowhere/film.mp4",
     }
     settings = harness.settings_for(
-        tmp_path_factory.mktemp("ward"), model, cameras, {"server": {"body_max_kib": 64, "rate_per_minute": 100_000}}
+        tmp_path_factory.mktemp("ward"), model, cameras, {"server": {"body_max_kib": 200, "rate_per_minute": 100_000}}
     )
     async with harness.serving(settings) as daemon:
         await daemon.started(BOOKED, "gauze")
@@ -66,7 +67,8 @@ FIX = f"{SURGERIES}/{BOOKED}/corrections"
 ADD = {"action": "add", "item": "纱布", "reason": "画面被遮挡", "doctor_id": "D1001"}
 VOID = {"action": "void", "reason": "认错了", "doctor_id": "D1001"}
 QUEUE = f"{SURGERIES}/{ASKED}/pending-confirmation"
-WAV = ("answer.wav", b"RIFF....WAVE", "audio/wav")
+DOCTOR = {"doctor_id": "D1001"}
+WAV = ("answer.wav", spoken("是的"), "audio/wav")
 JSON_BODY = {"content-type": "application/json"}
 
 TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
@@ -102,7 +104,7 @@ TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
     (send(START, content=b"\xff\xfe", headers=JSON_BODY), 422, "VALIDATION_ERROR"),
     (send(START, content=b"surgery_id=1", headers={"content-type": "text/plain"}), 422, "VALIDATION_ERROR"),
     (send(START, data={"surgery_id": NEVER}), 422, "VALIDATION_ERROR"),
-    (send(START, content=b" " * 70_000, headers=JSON_BODY), 413, "BODY_TOO_LARGE"),
+    (send(START, content=b" " * 210_000, headers=JSON_BODY), 413, "BODY_TOO_LARGE"),
     (begin(NEVER, ["or-cam-99"]), 503, "RECORDING_CANNOT_START"),
     (begin(NEVER, ["gone"]), 503, "RECORDING_CANNOT_START"),
     (begin(NEVER, ["gauze"]), 409, "CAMERA_ALREADY_IN_USE"),
@@ -137,16 +139,28 @@ TABLE: list[tuple[tuple[str, str, dict[str, Any]], int, str | None]] = [
     (ask(f"{ENDED_EMPTY}/pending-confirmation"), 404, "NO_PENDING_CONFIRMATION"),
     (ask(f"{NEVER}/pending-confirmation"), 404, "NO_PENDING_CONFIRMATION"),
     (ask("1/pending-confirmation"), 422, "VALIDATION_ERROR"),
+    # voice terminals
+    (("GET", "/client/voice-terminals/vt-99/assignment", {}), 404, "VOICE_TERMINAL_NOT_FOUND"),
+    (("GET", f"/client/voice-terminals/{'x' * 65}/assignment", {}), 422, "VALIDATION_ERROR"),
+    (("POST", "/client/voice-terminals/vt-99/assignment", {}), 405, "METHOD_NOT_ALLOWED"),
+    (("GET", "/client/voice-terminals/ws", {}), 404, "NOT_FOUND"),
     # the answer by voice
     (send(f"{QUEUE}/{{question}}/resolve", files={"audio": WAV}), 503, "BAIDU_NOT_CONFIGURED"),
-    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.WAV", b"x")}), 503, "BAIDU_NOT_CONFIGURED"),
-    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.wav", b"")}), 422, "VOICE_AUDIO_INVALID"),
+    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.WAV", WAV[1])}), 503, "BAIDU_NOT_CONFIGURED"),
+    (
+        send(f"{QUEUE}/{{question}}/resolve", files={"audio": WAV}, data={"doctor_id": "D1"}),
+        503,
+        "BAIDU_NOT_CONFIGURED",
+    ),
+    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": WAV}, data={"doctor_id": " "}), 422, "VALIDATION_ERROR"),
+    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.wav", b"")}), 422, "VOICE_AUDIO_EMPTY"),
+    (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.wav", b"x")}), 422, "VOICE_AUDIO_INVALID"),
     (send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.mp3", b"x")}), 422, "VOICE_AUDIO_INVALID"),
     (send(f"{QUEUE}/{{question}}/resolve", files={"sound": WAV}), 422, "VALIDATION_ERROR"),
     (send(f"{QUEUE}/{{question}}/resolve", data={"audio": "text"}), 422, "VALIDATION_ERROR"),
     (send(f"{QUEUE}/{{question}}/resolve"), 422, "VALIDATION_ERROR"),
     (
-        send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.wav", b"x" * 70_000)}),
+        send(f"{QUEUE}/{{question}}/resolve", files={"audio": ("a.wav", b"x" * 210_000)}),
         413,
         "BODY_TOO_LARGE",
     ),
@@ -386,7 +400,7 @@ async def test_a_body_that_never_ends_is_cut_off(ward: tuple[Daemon, dict[str, s
     daemon, _ = ward
 
     async def endless() -> AsyncIterator[bytes]:
-        for _ in range(200):
+        for _ in range(400):
             yield b" " * 1024
 
     answer = await daemon.http.post(START, content=endless(), headers=JSON_BODY)
@@ -419,6 +433,7 @@ async def test_an_answer_by_touch_books_the_item_once(daemon: Daemon) -> None:
         "resolved_label": "缝线",
         "rejected": False,
         "asr_text": None,
+        "asr_provider": None,
         "audio_object_key": None,
     }
     (detail,) = (await daemon.get("100002/result")).json()["details"]
@@ -530,5 +545,5 @@ async def test_a_ledger_file_overwritten_with_rubbish_is_degraded(daemon: Daemon
 
 def test_every_refusal_has_a_row_in_the_table() -> None:
     refusals = {cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.Refused)}
-    assert refusals - {errors.Refused} == set(STATUS_AND_CODE)
+    assert refusals - {errors.Refused, errors.VoiceRefused} == set(STATUS_AND_CODE)
     assert not set(STATUS_AND_CODE) & set(FIXED)

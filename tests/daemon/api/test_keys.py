@@ -98,6 +98,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Right | None, int]] = {
         Right.CORRECT,
         404,
     ),
+    "assignment": ("GET", "/client/voice-terminals/vt-99/assignment", {}, Right.ANSWER, 404),
     "resolve": (
         "POST",
         f"/client/surgeries/{RUNNING}/pending-confirmation/{QUESTION}/resolve",

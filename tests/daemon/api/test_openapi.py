@@ -25,6 +25,7 @@ ROUTES = {
     "/client/surgeries/{surgery_id}/pending-confirmation": {"get"},
     "/client/surgeries/{surgery_id}/pending-confirmation/{confirmation_id}/resolve": {"post"},
     "/client/surgeries/{surgery_id}/pending-confirmation/{confirmation_id}/choose": {"post"},
+    "/client/voice-terminals/{terminal_id}/assignment": {"get"},
 }
 
 

@@ -2,12 +2,17 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from daemon.domain.catalogue import Catalogue, Product
+from daemon.domain.confirmation import ConfirmationState
 from daemon.domain.errors import (
+    ChoiceNotAnOption,
+    ConfirmationAlreadyResolved,
+    ConfirmationNotFound,
     IdempotencyKeyReused,
     ItemUnknown,
     PostingAlreadyVoided,
@@ -20,7 +25,7 @@ from daemon.domain.facts import FactKind, counted
 from daemon.domain.ledger import Correction, Posting, PostingKind, Source, details, summary
 from daemon.domain.sighting import Outcome
 from daemon.domain.surgery import Surgery, SurgeryState
-from daemon.services.correct import Add, Corrected, Corrections, Void
+from daemon.services.correct import Add, Corrected, Corrections, Settle, Void
 from daemon.services.observe import observe
 from daemon.services.settle import settle
 from daemon.storage.database import Unit
@@ -234,3 +239,53 @@ async def test_a_question_asked_after_a_void_is_untouched_by_it(unit: Unit, corr
     await observe(unit, run, CANDIDATES, seen(60, outcome=Outcome.ASKED), RULES, at(61))
     (pending,) = details(await rows(unit, run), include_pending=True)
     assert pending.posting.kind is PostingKind.PLACEHOLDER
+
+
+async def left_open(unit: Unit) -> tuple[Surgery, UUID]:
+    run = await saved(unit, surgery())
+    question_id = await asked(unit, run)
+    over = replace(run, state=SurgeryState.ENDED, ended_at=at(9))
+    async with unit.begin() as tx:
+        question = await tx.confirmations.get(run.id, question_id)
+        assert question is not None
+        await tx.confirmations.save(replace(question, state=ConfirmationState.UNRESOLVED, settled_at=at(9)))
+        await tx.surgeries.save(over)
+    return over, question_id
+
+
+async def test_a_question_left_open_is_settled_as_a_correction(
+    unit: Unit, told: Told, corrections: Corrections
+) -> None:
+    run, question_id = await left_open(unit)
+    wanted = Settle(confirmation_id=question_id, word="缝线")
+    first = await corrections.correct(run.surgery_id, wanted, by("k"), at(20))
+    again = await corrections.correct(run.surgery_id, wanted, by("k"), at(21))
+    assert first == again
+    assert (first.message, first.posting.item.item_name) == ("已确认并记账：缝线。", "缝线")
+    assert (first.posting.source, first.posting.reason) == (Source.CORRECTION, "画面被遮挡")
+    assert [fact.kind for facts in told for fact in facts][-1:] == [FactKind.CONFIRMED]
+    assert [total.item.item_name for total in summary(details(await rows(unit, run)))] == ["缝线"]
+    for other in (replace(wanted, word="纱布"), replace(wanted, word=None)):
+        with pytest.raises(IdempotencyKeyReused):
+            await corrections.correct(run.surgery_id, other, by("k"), at(22))
+    with pytest.raises(ConfirmationAlreadyResolved):
+        await corrections.correct(run.surgery_id, wanted, by("other"), at(23))
+
+
+async def test_a_question_left_open_is_denied_as_a_correction(unit: Unit, corrections: Corrections) -> None:
+    run, question_id = await left_open(unit)
+    wanted = Settle(confirmation_id=question_id, word=None)
+    first = await corrections.correct(run.surgery_id, wanted, by("k"), at(20))
+    assert first == await corrections.correct(run.surgery_id, wanted, by("k"), at(21))
+    assert first.message == "已否认全部候选，不记消耗。"
+    assert details(await rows(unit, run), include_pending=True) == []
+
+
+async def test_a_late_answer_names_a_question_of_this_surgery_and_one_of_its_options(
+    unit: Unit, corrections: Corrections
+) -> None:
+    run, question_id = await left_open(unit)
+    with pytest.raises(ConfirmationNotFound):
+        await corrections.correct(run.surgery_id, Settle(confirmation_id=uuid4(), word=None), by(), at(20))
+    with pytest.raises(ChoiceNotAnOption):
+        await corrections.correct(run.surgery_id, Settle(confirmation_id=question_id, word="钳"), by(), at(20))

@@ -1,0 +1,217 @@
+"""Baidu's speech service on loopback: token, ASR and TTS as documented, and every way to fail."""
+
+import base64
+import binascii
+import json
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+API_KEY, SECRET_KEY = "test-key", "test-secret-do-not-print"
+TOKEN_LASTS_S = 2_592_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one call gets in the place of an answer. number: of an error; otherwise status and body; how: below."""
+
+    number: int | None = None
+    status: int = 200
+    body: bytes = b""
+    kind: str = "application/json"
+    # "reset" in the middle, "stall" before anything, "trickle": a byte now and then, "trickle_head": of the header, too
+    how: str = ""
+
+
+HTML = Fault(status=500, body=b"<html><body>Internal Server Error</body></html>", kind="text/html")
+HTML_AS_AUDIO = Fault(body=b"<html>no audio</html>", kind="audio/mp3")
+EMPTY = Fault()
+HALF_JSON = Fault(body=b'{"err_no":0,"result":["\xe7\xba')
+NO_OBJECT = Fault(body=b'["err_no", 0]')
+NO_NUMBER = Fault(body=b'{"hello": "world"}')
+RESET, STALL, TRICKLE, TRICKLE_HEAD = (
+    Fault(how="reset"),
+    Fault(how="stall"),
+    Fault(how="trickle"),
+    Fault(how="trickle_head"),
+)
+
+
+@dataclass
+class Calls:
+    """How often each route was asked, and how many connections were open at once."""
+
+    token: int = 0
+    asr: int = 0
+    tts: int = 0
+    open_now: int = 0
+    open_most: int = 0
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+
+class BaiduServer:
+    """say: what ASR hears; sound: what TTS says of a text."""
+
+    def __init__(
+        self, *, say: str = "纱布。", sound: Callable[[str], bytes] | None = None, tls: tuple[Path, Path] | None = None
+    ) -> None:
+        self.say = say
+        self.sound = sound or (lambda text: b"")
+        self.calls = Calls()
+        self.faults: dict[str, deque[Fault]] = {"token": deque(), "asr": deque(), "tts": deque()}
+        self.tokens: set[str] = set()
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._scheme = "http"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="baidu")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def url(self, route: str) -> str:
+        return f"{self._scheme}://localhost:{self._server.server_port}/{route}"
+
+    def next(self, route: str, *faults: Fault) -> None:
+        self.faults[route].extend(faults)
+
+    def expire(self) -> None:
+        """Every token that was given is refused from now on."""
+        self.tokens.clear()
+
+    def answer(self, route: str, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        with self._lock:
+            setattr(self.calls, route, getattr(self.calls, route) + 1)
+            fault = self.faults[route].popleft() if self.faults[route] else None
+        if fault is None:
+            _send(handler, *getattr(self, f"_{route}")(handler, body))
+        elif fault.how:
+            self._misbehave(handler, fault.how)
+        elif fault.number is not None:
+            _send(handler, 200, "application/json", _error(fault.number))
+        else:
+            _send(handler, fault.status, fault.kind, fault.body)
+
+    def _token(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+        form = {key: value[0] for key, value in parse_qs(body.decode() or urlsplit(handler.path).query).items()}
+        wanted = {"grant_type": "client_credentials", "client_id": API_KEY, "client_secret": SECRET_KEY}
+        if form != wanted:
+            refused = {"error": "invalid_client", "error_description": "Client authentication failed"}
+            return 401, "application/json", json.dumps(refused).encode()
+        token = f"24.{len(self.tokens)}{time.monotonic_ns()}"
+        self.tokens.add(token)
+        given = {"access_token": token, "expires_in": TOKEN_LASTS_S, "scope": "audio_voice_assistant_get"}
+        return 200, "application/json", json.dumps(given).encode()
+
+    def _asr(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+        request = json.loads(body)
+        self.calls.seen.append({key: value for key, value in request.items() if key not in ("token", "speech")})
+        try:
+            speech = base64.b64decode(request.get("speech", ""), validate=True)
+        except binascii.Error:
+            return 200, "application/json", _error(3300)
+        if request.get("token") not in self.tokens:
+            return 200, "application/json", _error(3302)
+        is_right = (
+            len(speech) == request.get("len")
+            and request.get("rate") == 16000
+            and request.get("channel") == 1
+            and request.get("format") == "wav"
+            and speech[:4] == b"RIFF"
+            and 0 < len(request.get("cuid", "")) <= 60
+        )
+        if not is_right:
+            return 200, "application/json", _error(3300)
+        heard = {"err_no": 0, "err_msg": "success.", "corpus_no": "1", "sn": "1", "result": [self.say]}
+        return 200, "application/json", json.dumps(heard).encode()
+
+    def _tts(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+        form = {key: value[0] for key, value in parse_qs(body.decode(), strict_parsing=True).items()}
+        self.calls.seen.append({key: value for key, value in form.items() if key != "tok"})
+        if form.get("tok") not in self.tokens:
+            return 200, "application/json", _error(502)
+        if not form.get("tex") or form.get("lan") != "zh" or form.get("ctp") != "1" or "%" in form["tex"]:
+            return 200, "application/json", _error(501)
+        if len(form["tex"].encode("gbk")) > 1024:
+            return 200, "application/json", _error(513)
+        return 200, "audio/mp3", self.sound(form["tex"])
+
+    def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
+        try:
+            if how == "reset":
+                handler.wfile.write(head + b'{"err_no"')
+                # A close with unread room for lingering data is a reset.
+                linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+                handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            elif how == "stall":
+                self._released.wait(60)
+            else:
+                if how == "trickle":
+                    handler.wfile.write(head)
+                for byte in (b" " if how == "trickle" else head) * 4000:
+                    if self._released.wait(0.1):
+                        break
+                    handler.wfile.write(bytes([byte]))
+        except OSError:
+            pass  # the client has gone
+        handler.close_connection = True
+
+
+def _error(number: int) -> bytes:
+    return json.dumps({"err_no": number, "err_msg": "as documented", "sn": "1", "idx": 1}).encode()
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def _handler(server: BaiduServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            server.calls.open_now += 1
+            server.calls.open_most = max(server.calls.open_most, server.calls.open_now)
+
+        def finish(self) -> None:
+            server.calls.open_now -= 1
+            super().finish()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            server.answer(urlsplit(self.path).path.strip("/"), self, body)
+
+        def log_message(self, *_args: Any) -> None:
+            """A test says what it saw."""
+
+    return Handler

@@ -1,0 +1,283 @@
+"""Baidu's voice and ear against a server of its wire format: what it says is taken for what it is, and nothing else."""
+
+import logging
+import subprocess
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech import mp3
+from speech.baidu import BaiduRecognizer, BaiduRules, BaiduSynthesizer, Secret
+from speech.errors import (
+    NotUnderstood,
+    ProviderFailed,
+    ProviderTimedOut,
+    ProviderUnusable,
+    SpeechError,
+    TextEmpty,
+    TextNotSpeakable,
+)
+from tests.servers import baidu
+from tests.servers.baidu import API_KEY, SECRET_KEY, BaiduServer, Fault
+
+PCM = np.zeros(16_000, np.int16)
+TEXT = "请确认：刚才使用的是纱布吗？"
+LATE_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def sound() -> bytes:
+    tone = 8000 * np.sin(np.arange(16_000) / 10)
+    return mp3.encode(tone.astype(np.int16), 16_000)
+
+
+@pytest.fixture
+def server(sound: bytes) -> Iterator[BaiduServer]:
+    with BaiduServer(sound=lambda text: sound) as running:
+        yield running
+
+
+def rules(server: BaiduServer, **changes: object) -> BaiduRules:
+    known = BaiduRules(
+        app_id="1",
+        api_key=Secret(value=API_KEY),
+        secret_key=Secret(value=SECRET_KEY),
+        token_url=server.url("token"),
+        asr_url=server.url("asr"),
+        tts_url=server.url("tts"),
+        timeout_s=20.0,
+    )
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+def ear(server: BaiduServer, **changes: object) -> BaiduRecognizer:
+    return BaiduRecognizer(rules(server, **changes))
+
+
+def voice(server: BaiduServer, **changes: object) -> BaiduSynthesizer:
+    return BaiduSynthesizer(rules(server, **changes))
+
+
+def test_it_hears_and_speaks_with_one_token(server: BaiduServer, sound: bytes) -> None:
+    listening = ear(server)
+    for _ in range(3):
+        heard = listening.recognize(PCM, ["纱布"])
+        assert (heard.text, heard.confidence, heard.provider) == ("纱布。", None, "baidu")
+    assert (server.calls.token, server.calls.asr) == (1, 3)
+    assert server.calls.seen[0] == {
+        "channel": 1,
+        "format": "wav",
+        "rate": 16000,
+        "len": 32_044,
+        "cuid": "orwatch",
+        "dev_pid": 1537,
+    }
+    spoken = voice(server, person=4).synthesize(TEXT)
+    assert (spoken.mp3, spoken.provider) == (sound, "baidu")
+    assert spoken.duration_s == pytest.approx(1.0, abs=0.1)
+    assert (server.calls.seen[-1]["tex"], server.calls.seen[-1]["per"]) == (TEXT, "4")
+
+
+@pytest.mark.parametrize("number", [2000, 3301, 3308, 3309, 3314, 3316])
+def test_what_the_speaker_can_mend_is_no_fault(server: BaiduServer, number: int) -> None:
+    server.next("asr", Fault(number=number))
+    with pytest.raises(NotUnderstood) as caught:
+        ear(server).recognize(PCM, [])
+    assert caught.value.code == str(number)
+
+
+@pytest.mark.parametrize("words", ["", "  "])
+def test_no_words_are_not_understood(server: BaiduServer, words: str) -> None:
+    server.say = words
+    with pytest.raises(NotUnderstood):
+        ear(server).recognize(PCM, [])
+
+
+@pytest.mark.parametrize("number", [3300, 3304, 3305, 3310, 3311, 3312, 1234])
+def test_a_fault_of_the_ear_is_one_and_not_repeated(server: BaiduServer, number: int) -> None:
+    server.next("asr", Fault(number=number))
+    with pytest.raises(ProviderFailed) as caught:
+        ear(server).recognize(PCM, [])
+    assert caught.value.code == str(number)
+    assert server.calls.asr == 1
+
+
+@pytest.mark.parametrize("number", [500, 501, 503, 513, 6, 13, 15, 16, 18, 999])
+def test_a_fault_of_the_voice_is_one(server: BaiduServer, number: int) -> None:
+    server.next("tts", Fault(number=number))
+    with pytest.raises(ProviderFailed) as caught:
+        voice(server).synthesize(TEXT)
+    assert caught.value.code == str(number)
+    assert server.calls.tts == 1
+
+
+@pytest.mark.parametrize("number", [3303, 3307, 3313, 3315])
+def test_a_back_end_that_stumbles_is_asked_once_more(server: BaiduServer, number: int) -> None:
+    server.next("asr", Fault(number=number))
+    assert ear(server).recognize(PCM, []).text == "纱布。"
+    server.next("asr", Fault(number=number), Fault(number=number))
+    with pytest.raises(ProviderFailed):
+        ear(server).recognize(PCM, [])
+    assert server.calls.asr == 4
+
+
+def test_an_expired_token_is_fetched_anew(server: BaiduServer, sound: bytes) -> None:
+    listening, speaking = ear(server), voice(server)
+    listening.recognize(PCM, [])
+    speaking.synthesize(TEXT)
+    server.expire()
+    assert listening.recognize(PCM, []).text == "纱布。"
+    assert speaking.synthesize(TEXT).mp3 == sound
+    assert server.calls.token == 4
+
+
+@pytest.mark.parametrize("number", [110, 111, 3302])
+def test_a_token_that_is_refused_for_ever_is_a_fault(server: BaiduServer, number: int) -> None:
+    server.next("asr", Fault(number=number), Fault(number=number))
+    with pytest.raises(ProviderFailed):
+        ear(server).recognize(PCM, [])
+    assert (server.calls.token, server.calls.asr) == (2, 2)
+
+
+BROKEN = {
+    "html": baidu.HTML,
+    "empty": baidu.EMPTY,
+    "half JSON": baidu.HALF_JSON,
+    "no object": baidu.NO_OBJECT,
+    "no number": baidu.NO_NUMBER,
+    "reset": baidu.RESET,
+}
+LATE = {"stall": baidu.STALL, "trickle": baidu.TRICKLE, "trickle in the head": baidu.TRICKLE_HEAD}
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("route", ["token", "asr"])
+def test_whatever_else_the_ear_answers_is_a_fault(server: BaiduServer, route: str, fault: Fault) -> None:
+    server.next(route, fault)
+    with pytest.raises(ProviderFailed) as caught:
+        ear(server).recognize(PCM, [])
+    assert not isinstance(caught.value, ProviderTimedOut)
+
+
+@pytest.mark.parametrize("fault", [*BROKEN.values(), baidu.HTML_AS_AUDIO], ids=[*BROKEN, "HTML as audio"])
+def test_whatever_else_the_voice_answers_is_no_sound(server: BaiduServer, fault: Fault) -> None:
+    server.next("tts", fault)
+    with pytest.raises(ProviderFailed):
+        voice(server).synthesize(TEXT)
+
+
+def test_sound_under_a_wrong_name_is_sound(server: BaiduServer, sound: bytes) -> None:
+    server.next("tts", Fault(body=sound, kind="application/json"))
+    assert voice(server).synthesize(TEXT).mp3 == sound
+
+
+@pytest.mark.parametrize("fault", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("route", ["token", "asr", "tts"])
+def test_who_is_late_is_left_at_the_deadline(server: BaiduServer, route: str, fault: Fault) -> None:
+    server.next(route, fault)
+    late_voice, late_ear = voice(server, timeout_s=LATE_S), ear(server, timeout_s=LATE_S)
+    with pytest.raises(ProviderTimedOut):
+        late_voice.synthesize(TEXT) if route == "tts" else late_ear.recognize(PCM, [])
+
+
+def test_a_refused_connection_is_a_fault(sound: bytes) -> None:
+    with BaiduServer(sound=lambda text: sound) as gone:
+        listening, speaking = ear(gone), voice(gone)
+    for call in (lambda: listening.recognize(PCM, []), lambda: speaking.synthesize(TEXT)):
+        with pytest.raises(ProviderFailed):
+            call()
+
+
+def test_wrong_credentials_are_a_fault_with_its_name(server: BaiduServer) -> None:
+    with pytest.raises(ProviderFailed) as caught:
+        ear(server, secret_key=Secret(value="wrong")).recognize(PCM, [])
+    assert caught.value.code == "invalid_client"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [(" ", TextEmpty), ("纱" * 513, TextNotSpeakable), ("纱布😀", TextNotSpeakable)]
+)
+def test_a_text_that_it_cannot_say_is_not_sent(server: BaiduServer, text: str, error: type[SpeechError]) -> None:
+    with pytest.raises(error):
+        voice(server).synthesize(text)
+    assert (server.calls.token, server.calls.tts) == (0, 0)
+
+
+def test_many_at_once_share_one_token_and_few_connections(server: BaiduServer) -> None:
+    listening = ear(server, workers=2)
+    heard: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: heard.extend(listening.recognize(PCM, []).text for _ in range(5)))
+        for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert heard == ["纱布。"] * 80
+    assert server.calls.token == 1
+    assert server.calls.open_most <= 3, "two workers, and whoever fetches the token"
+
+
+def test_the_secret_and_the_token_are_printed_nowhere(server: BaiduServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    listening = ear(server, timeout_s=LATE_S)
+    told = [repr(listening), repr(rules(server))]
+    faults = [*BROKEN.values(), baidu.STALL, Fault(number=3302), Fault(number=3300)]
+    for route in ("token", "asr"):
+        for fault in faults:
+            server.expire()
+            server.next(route, fault, fault)
+            told += _told(lambda: ear(server, timeout_s=LATE_S).recognize(PCM, []))
+    with BaiduServer() as gone:
+        away = ear(gone)
+    told += _told(lambda: away.recognize(PCM, []))
+    whole = "\n".join([*told, caplog.text])
+    assert SECRET_KEY not in whole
+    assert API_KEY not in whole
+    assert "24." not in whole
+
+
+def _told(call: Callable[[], object]) -> list[str]:
+    try:
+        call()
+    except SpeechError as error:
+        return traceback.format_exception(error)
+    return []
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("ca")
+    made, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-out", str(made), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made, key
+
+
+def test_tls_is_verified(certificate: tuple[Path, Path], sound: bytes) -> None:
+    with BaiduServer(sound=lambda text: sound, tls=certificate) as server:
+        with pytest.raises(ProviderFailed, match="certificate"):
+            ear(server).recognize(PCM, [])
+        assert ear(server, ca_file=certificate[0]).recognize(PCM, []).text == "纱布。"
+
+
+@pytest.mark.parametrize("key", ["token_url", "asr_url"])
+@pytest.mark.parametrize(
+    "url", ["http://speech.example/x", "ftp://localhost/x", "https://user:pw@speech.example/x", ""]
+)
+def test_an_address_that_would_give_secrets_away_is_refused(server: BaiduServer, key: str, url: str) -> None:
+    with pytest.raises(ProviderUnusable, match=f"baidu.{key}") as caught:
+        ear(server, **{key: url})
+    assert "pw" not in str(caught.value)
+
+
+def test_a_certificate_that_is_not_there_is_named(server: BaiduServer, tmp_path: Path) -> None:
+    with pytest.raises(ProviderUnusable, match="ca_file"):
+        ear(server, ca_file=tmp_path / "none.pem")
