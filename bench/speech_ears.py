@@ -1,6 +1,6 @@
 """How often pocketsphinx hears right, wrong, or asks again; and what it takes for words that are no answer.
 
-    python -m bench.speech_ears                 # all of it: about 10 minutes on two quiet cores
+    python -m bench.speech_ears                 # all of it: about 10 minutes
     python -m bench.speech_ears --set tuning    # the clips on which the limits were found
 
 The clips of the two sets share no voice, no speed and no word that is not an answer; the answers are the same. No

@@ -19,8 +19,7 @@ import uvicorn
 from daemon import log as logs
 from daemon.api.app import create_api
 from daemon.api.context import Context
-from daemon.bridge import off_loop
-from daemon.build import (
+from daemon.assembly import (
     background_of,
     batcher_of,
     evidence_rules_of,
@@ -33,7 +32,8 @@ from daemon.build import (
     source_of,
     zone_of,
 )
-from daemon.build.speech import answer_rules_of, ear_of, voice_of
+from daemon.assembly.speech import answer_rules_of, ear_of, voice_of
+from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.domain.catalogue import Candidates
 from daemon.domain.facts import Fact

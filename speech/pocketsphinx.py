@@ -48,7 +48,7 @@ class SphinxRules:
     workers: int = 2
     timeout_s: float = 5.0
     fit_min: float = -0.1
-    agreed_fit_min: float = -0.5
+    agreed_fit_min: float = -0.2
     outside_max: float = 0.4
     syllable_min_s: float = 0.08
     utterance_max_s: float = 8.0

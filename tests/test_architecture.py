@@ -1,7 +1,7 @@
 """Holds the picture of the layers against the imports. `python tests/test_architecture.py` prints that picture.
 
 Layers of the daemon, imports go down only:
-    composition (__main__, app, build, cli) -> edges (api, console, pipeline, voice; never each other) -> services
+    composition (__main__, app, assembly, cli) -> edges (api, console, pipeline, voice; never each other) -> services
     -> storage -> domain (standard library only). Leaves are imported from everywhere and import no layer.
 streams, inference and speech import neither each other nor the daemon.
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ENGINES = ("streams", "inference", "speech")
 EDGES = ("api", "console", "pipeline", "voice")
 LEAVES = ("config", "log", "health", "bridge", "supervise", "feed", "metrics")
-COMPOSITION = ("__main__", "app", "build", "cli")
+COMPOSITION = ("__main__", "app", "assembly", "cli")
 OURS = ("daemon", *ENGINES, "migrations")
 
 _BELOW_EDGES = {"services", "storage", "domain", "leaves", *ENGINES}

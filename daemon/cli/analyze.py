@@ -62,7 +62,7 @@ def analyze(
 
     import asyncio
 
-    from daemon.build import load_model, zone_of
+    from daemon.assembly import load_model, zone_of
     from daemon.cli.reading import read_recordings
     from daemon.cli.report import show_tally, show_unusable
     from daemon.cli.tallying import tally

@@ -13,8 +13,8 @@ import numpy as np
 
 import daemon
 from daemon.app import listening
-from daemon.build import background_of, load_catalogue, load_keys, load_model, store_of
-from daemon.build.speech import recognizer, synthesizer
+from daemon.assembly import background_of, load_catalogue, load_keys, load_model, store_of
+from daemon.assembly.speech import recognizer, synthesizer
 from daemon.cli.failures import line_of
 from daemon.cli.probing import Wanted, advice, probe_all, summary
 from daemon.config import Settings

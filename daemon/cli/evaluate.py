@@ -43,7 +43,7 @@ def evaluate(
     """Measure precision, recall and count error of model and rules against a truth file."""
     import asyncio
 
-    from daemon.build import background_of, load_model, rules_of
+    from daemon.assembly import background_of, load_model, rules_of
     from daemon.cli.reading import read_recordings
     from daemon.cli.scores import as_dict, show
     from inference.charts import draw

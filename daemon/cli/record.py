@@ -30,7 +30,7 @@ def report(
 
     import asyncio
 
-    from daemon.build import zone_of
+    from daemon.assembly import zone_of
     from daemon.domain.errors import SurgeryNotFound
     from daemon.domain.facts import Fact
     from daemon.domain.surgery import Surgery

@@ -27,7 +27,7 @@ def say(
     """Speak a text as a question would be spoken, and write the MP3."""
     import time
 
-    from daemon.build.speech import voice_of
+    from daemon.assembly.speech import voice_of
 
     settings = _only(settings_of(config), "tts", provider)
     voice = voice_of(settings.speech, _told)
@@ -52,7 +52,7 @@ def hear(
 
     from rich.markup import escape
 
-    from daemon.build.speech import answer_rules_of, ear_of
+    from daemon.assembly.speech import answer_rules_of, ear_of
     from speech.answers import Meaning, understand
     from speech.audio import read_answer
     from speech.phrases import phrases
@@ -75,7 +75,7 @@ def hear(
 
 
 def _options(settings: "Settings", names: str) -> "list[AnswerOption]":
-    from daemon.build import load_catalogue
+    from daemon.assembly import load_catalogue
     from speech.mentions import AnswerOption
 
     words = [word.strip() for word in names.replace("，", ",").split(",") if word.strip()]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from daemon.assembly import background_of, load_catalogue, rules_of, zone_of
 from daemon.bridge import off_loop
-from daemon.build import background_of, load_catalogue, rules_of, zone_of
 from daemon.config import Settings
 from daemon.domain.catalogue import Candidates, resolve_candidates
 from daemon.domain.facts import Fact

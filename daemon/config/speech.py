@@ -12,7 +12,7 @@ class EspeakSettings(Section):
     program: str = Field("espeak-ng", min_length=1)
     # None: the first of the program's voices that reads Chinese as Mandarin.
     voice: str | None = Field(None, min_length=1, max_length=64)
-    words_per_minute: int = Field(150, ge=80, le=450)
+    words_per_minute: int = Field(180, ge=80, le=450)
     pitch: int = Field(50, ge=0, le=99)
     timeout_s: float = Field(10.0, gt=0, le=60)
 
@@ -62,7 +62,7 @@ class SpeechSettings(Section):
     retries_max: int = Field(3, ge=1, le=20)
     answer_max_s: float = Field(20.0, ge=1, le=60)
     answer_max_kib: int = Field(4096, ge=16, le=65_536)
-    clipped_share_max: float = Field(0.25, gt=0, le=1)
+    clipped_share_max: float = Field(0.35, gt=0, le=1)
     breaker_failures: int = Field(3, ge=1, le=100)
     breaker_open_s: float = Field(30.0, gt=0, le=3600)
     espeak: EspeakSettings = EspeakSettings()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.build import load_keys
+from daemon.assembly import load_keys
 from daemon.config import ConfigError, Settings, load
 
 

@@ -15,7 +15,7 @@ from tests.journeys.program import ASSETS, Program
 from tests.servers.rtsp import RtspCamera
 from tests.spoken import spoken
 
-ROOM = '[rooms.or-1]\ncameras = ["or-cam-01"]\nvoice_terminal = "vt-01"\n'
+ROOM = '[rooms.or-1]\ncameras = ["or-cam-02"]\nvoice_terminal = "vt-01"\n'
 ORDINALS = ("第一个", "第二个", "第三个")
 # The recording shows what is asked about after half a minute.
 ASKED_WITHIN_S = 75.0
@@ -25,17 +25,17 @@ ASKED_WITHIN_S = 75.0
 def test_a_question_is_asked_aloud_and_answered_aloud(
     rtsp: Callable[..., RtspCamera], program: Callable[..., Program]
 ) -> None:
-    orwatch = program(cameras={"or-cam-01": rtsp(ASSETS / "or-cam-01.mp4", loop=False).url}, more=ROOM)
+    orwatch = program(cameras={"or-cam-02": rtsp(ASSETS / "or-cam-02.mp4", loop=False).url}, more=ROOM)
     with connect(f"ws://127.0.0.1:{orwatch.port}/client/voice-terminals/ws?terminal_id=vt-01") as terminal:
         assert told(terminal)["surgery_id"] is None
         assert told(terminal)["type"] == "voice_pending_empty"
-        assert orwatch.begin("123456", ["or-cam-01"]).status_code == 200
+        assert orwatch.begin("123456", ["or-cam-02"]).status_code == 200
         assert told(terminal) == {
             "type": "assignment",
             "terminal_id": "vt-01",
             "surgery_id": "123456",
             "or_room_id": "or-1",
-            "camera_ids": ["or-cam-01"],
+            "camera_ids": ["or-cam-02"],
         }
         question = told_question(terminal)
         polled = orwatch.client.get("/client/surgeries/123456/pending-confirmation")

@@ -28,6 +28,8 @@ TONES = {
     "1": 2080,
     "4号": 2200,
     "号": 2320,
+    "第一": 2440,
+    "个纱布": 2560,
 }
 
 
@@ -102,6 +104,7 @@ def test_a_question_with_options_has_pauses_where_its_text_has_them(pack: PackSy
 def test_the_longest_recordings_win(pack: PackSynthesizer) -> None:
     assert words(pack, "不可吸收缝线") == ["不可吸收缝线"]
     assert words(pack, "纱布块纱布") == ["纱布块", "纱布"]
+    assert words(pack, "第一个纱布") == ["第一个", "纱布"]
 
 
 def test_fewer_recordings_win_over_a_longer_first_one(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_the_voice_changes_with_what_the_folder_holds(tmp_path: Path) -> None:
     first = PackSynthesizer(write(tmp_path / "a", {"纱布": recorded(400), "缝线": recorded(520)})).voice
     same = PackSynthesizer(write(tmp_path / "b", {"缝线": recorded(520), "纱布": recorded(400)})).voice
     other_sound = PackSynthesizer(write(tmp_path / "c", {"纱布": recorded(401), "缝线": recorded(520)})).voice
-    other_words = PackSynthesizer(write(tmp_path / "d", {"纱布": recorded(520), "缝线": recorded(400)})).voice
+    other_words = PackSynthesizer(write(tmp_path / "d", {"纱布": recorded(400), "缝针": recorded(520)})).voice
 
     assert first == same
     assert len({first, other_sound, other_words}) == 3

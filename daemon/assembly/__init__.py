@@ -1,0 +1,156 @@
+"""From the configuration to the parts: one function for each, which opens what it names and starts nothing."""
+
+from collections.abc import Callable
+from datetime import timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from daemon.api.keys import Keys, read_keys
+from daemon.config import CameraSettings, ConfigError, Settings
+from daemon.domain.catalogue import Catalogue
+from daemon.health import Health
+from daemon.pipeline.evidence import EvidenceRules
+from daemon.services.objects import Objects, Retention
+from daemon.storage.catalogue_file import read_catalogue
+from daemon.storage.database import Unit
+from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
+from inference.batcher import Batcher, Prediction
+from inference.model import Model
+from inference.sightings import Rules
+from streams.frame import Picture
+from streams.source import SourceConfig
+
+LABEL_MAX = 200
+
+
+class OpenToAll(ConfigError):
+    """The control plane would listen to the world without keys."""
+
+    hint = 'Set auth.keys_file, or auth.mode = "none" to allow everyone everything.'
+
+
+def load_model(settings: Settings) -> Model:
+    """Raises ConfigError where none is configured, a ModelError where it cannot be used."""
+    if settings.model.path is None:
+        raise ConfigError("model.path: not set; expected the path of an ONNX classifier")
+    model = settings.model
+    assert model.path is not None
+    loaded = Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
+    # What the ledger takes, the archive must take too.
+    if long := [label for label in loaded.labels if len(label) > LABEL_MAX]:
+        raise ConfigError(
+            f"model.labels: {long[0][:40]!r}... has {len(long[0])} characters; expected at most {LABEL_MAX}"
+        )
+    return loaded
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    return read_catalogue(settings.catalogue.path) if settings.catalogue.path else Catalogue()
+
+
+def load_keys(settings: Settings) -> Keys | None:
+    """None where everyone may do everything. Raises OpenToAll, KeysBroken."""
+    if settings.auth.mode == "none":
+        return None
+    if settings.auth.keys_file is not None:
+        return read_keys(settings.auth.keys_file, frozenset(settings.rooms))
+    if not settings.server.is_loopback:
+        raise OpenToAll(
+            f"server.host: {settings.server.host!r} is reachable from outside, and auth.keys_file is not set"
+        )
+    return None
+
+
+def rules_of(settings: Settings, model: Model) -> Rules:
+    inference = settings.inference
+    return Rules(
+        window_s=inference.window_s,
+        open_share=inference.open_share,
+        window_frames_min=inference.window_frames_min,
+        absence_s=inference.absence_s,
+        gap_max_s=inference.gap_max_s,
+        auto_confirm=inference.auto_confirm,
+        ask_above=inference.ask_above,
+        decide_s=inference.decide_s,
+        option_min=inference.option_min,
+        peak_frames=inference.peak_frames,
+        background=background_of(settings, model),
+    )
+
+
+def background_of(settings: Settings, model: Model) -> frozenset[str]:
+    if unknown := set(settings.inference.background) - set(model.labels):
+        raise ConfigError(f"inference.background: {sorted(unknown)} are no labels of {model.path}")
+    return model.background | frozenset(settings.inference.background)
+
+
+def picture_of(model: Model) -> Picture:
+    return Picture(width=model.width, height=model.height, fit=model.fit)
+
+
+def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Picture) -> SourceConfig:
+    return SourceConfig(
+        camera=name,
+        url=camera.url.get_secret_value(),
+        detect_url=camera.detect_url.get_secret_value() if camera.detect_url else None,
+        transport=camera.transport,
+        connect_timeout_s=camera.connect_timeout_s,
+        read_timeout_s=camera.read_timeout_s,
+        sample_fps=settings.inference.sample_fps,
+        picture=picture,
+        adaptive=camera.adaptive,
+        hwaccel=camera.hwaccel,
+        loop=camera.loop,
+    )
+
+
+def store_of(settings: Settings) -> ObjectStore:
+    objects = settings.objects
+    if objects.backend == "folder":
+        return FolderStore(objects.folder)
+    assert objects.endpoint, "the configuration is checked"
+    assert objects.bucket and objects.access_key and objects.secret_key, "the configuration is checked"  # noqa: PT018
+    return S3Store(
+        objects.endpoint,
+        objects.bucket,
+        access_key=objects.access_key.get_secret_value(),
+        secret_key=objects.secret_key.get_secret_value(),
+        secure=objects.secure,
+        region=objects.region,
+    )
+
+
+def objects_of(settings: Settings, unit: Unit, health: Health) -> Objects:
+    objects = settings.objects
+    retention = Retention(
+        age=timedelta(days=objects.retention_days) if objects.retention_days else None,
+        bytes_max=int(objects.retention_gib * 2**30) if objects.retention_gib else None,
+        archived_only=settings.database.url is not None,
+    )
+    spool = Spool(objects.spool, bytes_max=objects.spool_mib << 20)
+    return Objects(unit, store_of(settings), spool, health, retention)
+
+
+def evidence_rules_of(settings: Settings) -> EvidenceRules:
+    objects = settings.objects
+    return EvidenceRules(
+        before=timedelta(seconds=objects.clip_before_s),
+        after=timedelta(seconds=objects.clip_after_s),
+        ring_s=objects.ring_s,
+        ring_bytes=objects.ring_mib << 20,
+    )
+
+
+def zone_of(settings: Settings) -> tzinfo | None:
+    """None: the server's own."""
+    return ZoneInfo(settings.surgery.timezone) if settings.surgery.timezone else None
+
+
+def batcher_of(model: Model, on_prediction: Callable[[Prediction], None], settings: Settings) -> Batcher:
+    inference = settings.inference
+    return Batcher(
+        model,
+        on_prediction,
+        queue_max=inference.queue_max,
+        batch_max=inference.batch_max,
+        frame_age_max_s=inference.frame_age_max_s,
+    )
