@@ -8,6 +8,7 @@ Errors say what happened in our words: those of the libraries print addresses, a
 """
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from speech import mp3
 from speech.audio import wav_bytes
-from speech.deadline import deadline, left_s, session
+from speech.deadline import deadline, has_passed, left_s, session
 from speech.errors import NotUnderstood, ProviderFailed, ProviderTimedOut, ProviderUnusable, TextEmpty, TextNotSpeakable
 from speech.provider import RATE_HZ, Heard, Spoken
 from speech.workers import Workers
@@ -36,6 +37,7 @@ _ANSWER_MAX = 4 * 2**20
 _TEXT_GBK_MAX = 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TOKEN_RESERVE_S = 60.0
+_TOKEN_LASTS_MAX_S = 30 * 86_400
 # What the speaker can mend by saying it again.
 _OF_THE_SPEAKER = {
     2000: "empty recording",
@@ -89,7 +91,7 @@ class BaiduSynthesizer:
     @property
     def voice(self) -> str:
         rules = self._rules
-        return f"{rules.person} {rules.speed} {rules.pitch} {rules.volume}"
+        return f"{NAME} {rules.person} {rules.speed} {rules.pitch} {rules.volume}"
 
     def synthesize(self, text: str) -> Spoken:
         """Raises TextEmpty, TextNotSpeakable, ProviderFailed, ProviderTimedOut."""
@@ -110,8 +112,7 @@ class BaiduSynthesizer:
             "vol": rules.volume,
             "aue": 3,
         }
-        content = self._service.call(lambda client: client.synthesis(text, "zh", 1, options), _sound)
-        return Spoken(mp3=content, provider=NAME, duration_s=mp3.duration_s(content))
+        return self._service.call(lambda client: client.synthesis(text, "zh", 1, options), _sound)
 
 
 class BaiduRecognizer:
@@ -135,11 +136,12 @@ class _Reply:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class _Refused(Exception):
     """The service says that it did not do it."""
 
-    number: int
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class _Wire:
@@ -153,18 +155,14 @@ class _Wire:
         """Raises ProviderFailed, ProviderTimedOut."""
         try:
             timeout = (min(self._connect_timeout_s, left_s()), left_s())
-            with self._session.post(url, data=data, stream=True, allow_redirects=False, timeout=timeout) as response:
+            with self._session.post(url, data=data, stream=True, timeout=timeout) as response:
                 content = response.raw.read(_ANSWER_MAX + 1, decode_content=True)
                 reply = _Reply(response.status_code, content)
-        except (TimeoutError, requests.Timeout, HTTPTimeoutError):
-            raise ProviderTimedOut(NAME, "no whole answer in time") from None
-        except requests.exceptions.SSLError:
-            raise ProviderFailed(NAME, "its certificate cannot be verified; see baidu.ca_file") from None
-        except requests.ConnectionError as error:
-            is_late = "timed out" in str(error).lower()
-            raise (ProviderTimedOut if is_late else ProviderFailed)(NAME, "connection failed") from None
-        except (requests.RequestException, HTTPError, OSError):
-            raise ProviderFailed(NAME, "connection broke off") from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _broken(error) from None
+        finally:
+            # Questions come minutes apart, and a firewall that forgets an idle connection tells nobody.
+            self._session.close()
         if len(content) > _ANSWER_MAX:
             raise ProviderFailed(NAME, f"answer of more than {_ANSWER_MAX} bytes")
         return reply
@@ -181,21 +179,16 @@ class _Tokens:
         self._token = ""
         self._until_mono_s = 0.0
 
-    def get(self) -> str:
+    def get(self, refused: str) -> str:
+        """refused: one that is no good any more; another that came in its place is."""
         if not self._lock.acquire(timeout=left_s()):
             raise ProviderTimedOut(NAME, "no token in time")
         try:
-            if not self._token or time.monotonic() >= self._until_mono_s:
+            if self._token in ("", refused) or time.monotonic() >= self._until_mono_s:
                 self._fetch()
             return self._token
         finally:
             self._lock.release()
-
-    def drop(self, token: str) -> None:
-        """It was refused. One that came in its place stays."""
-        with self._lock:
-            if self._token == token:
-                self._token = ""
 
     def _fetch(self) -> None:
         # In the body, not in the query as the SDK has it: servers log queries.
@@ -210,7 +203,7 @@ class _Tokens:
         if reply.status != 200 or not isinstance(token, str) or not token:
             raise ProviderFailed(NAME, "no token for this key and secret", code=_code(body) or str(reply.status))
         self._token = token
-        seconds = float(lasts_s) if isinstance(lasts_s, int | float) else 0.0
+        seconds = min(lasts_s, _TOKEN_LASTS_MAX_S) if isinstance(lasts_s, int | float) else 0
         self._until_mono_s = time.monotonic() + max(0.0, seconds - _TOKEN_RESERVE_S)
 
 
@@ -221,6 +214,7 @@ class _Client(AipSpeech):  # type: ignore[misc]
         super().__init__(rules.app_id, "", "")
         self._tokens = tokens
         self.token = ""
+        self.refused = ""
         self.s = self._AipBase__client = _Wire(rules)
         # ASR and TTS share a way of calling; which of them it is shows in the URL alone.
         self._AipSpeech__asrUrl = self._AipSpeech__ttsUrl = url
@@ -231,7 +225,7 @@ class _Client(AipSpeech):  # type: ignore[misc]
         return super().synthesis(*args)
 
     def _auth(self, refresh: bool = False) -> dict[str, str]:
-        self.token = self._tokens.get()
+        self.token, self.refused = self._tokens.get(self.refused), ""
         return {"access_token": self.token}
 
     def _request(self, url: str, data: dict[str, Any], headers: Any = None) -> dict[str, _Reply]:
@@ -241,8 +235,8 @@ class _Client(AipSpeech):  # type: ignore[misc]
 
 class _Service:
     def __init__(self, rules: BaiduRules, url: str) -> None:
-        if rules.ca_file is not None and not rules.ca_file.is_file():
-            raise ProviderUnusable(f"baidu.ca_file: {rules.ca_file} is no file")
+        if rules.ca_file is not None:
+            _check_ca(rules.ca_file)
         self._timeout_s = rules.timeout_s
         self._tokens = _Tokens(rules)
         self._clients = Workers(lambda: _Client(rules, url, self._tokens), rules.workers)
@@ -256,7 +250,7 @@ class _Service:
                         return read(_reply(ask(client)))
                     except _Refused as refused:
                         if refused.number in _TOKEN_WRONG:
-                            self._tokens.drop(client.token)
+                            client.refused = client.token
                         elif refused.number not in _BACKEND:
                             raise _failed(refused) from None
                     try:
@@ -273,13 +267,17 @@ def _reply(found: dict[str, _Reply]) -> _Reply:
     return found["reply"]
 
 
-def _sound(reply: _Reply) -> bytes:
-    if reply.content[:1] == b"{":
+def _sound(reply: _Reply) -> Spoken:
+    if reply.content.lstrip()[:1] == b"{":
         raise _Refused(_number(_json(reply)))
+    try:
+        duration_s = mp3.duration_s(reply.content)
+    except mp3.NotMp3:
+        duration_s = 0.0
     # HTML with 500 comes in the place of audio, too, and audio under any name.
-    if reply.status != 200 or not mp3.is_mp3(reply.content):
+    if reply.status != 200 or not duration_s:
         raise ProviderFailed(NAME, "sent no MP3", code=str(reply.status))
-    return reply.content
+    return Spoken(mp3=reply.content, provider=NAME, duration_s=duration_s)
 
 
 def _words(reply: _Reply) -> str:
@@ -300,7 +298,7 @@ def _words(reply: _Reply) -> str:
 def _json(reply: _Reply) -> dict[str, Any]:
     try:
         body = json.loads(reply.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProviderFailed(NAME, "sent no JSON", code=str(reply.status)) from None
     if not isinstance(body, dict):
         raise ProviderFailed(NAME, "sent JSON that is no object", code=str(reply.status))
@@ -325,11 +323,32 @@ def _failed(refused: _Refused) -> ProviderFailed:
     return ProviderFailed(NAME, "refused", code=str(refused.number))
 
 
+def _broken(error: Exception) -> ProviderFailed:
+    """In our words."""
+    if has_passed() or isinstance(error, TimeoutError | requests.Timeout | HTTPTimeoutError):
+        return ProviderTimedOut(NAME, "no whole answer in time")
+    if isinstance(error, requests.exceptions.SSLError):
+        return ProviderFailed(NAME, "no TLS, or a certificate that cannot be verified; see speech.baidu.ca_file")
+    return ProviderFailed(NAME, "the connection failed")
+
+
 def _checked(url: str | None, key: str) -> str:
     """Raises ProviderUnusable."""
-    parts = urlsplit(url or "")
-    is_local = parts.hostname in _LOOPBACK
-    if not parts.hostname or parts.username or not (parts.scheme == "https" or (parts.scheme == "http" and is_local)):
-        raise ProviderUnusable(f"baidu.{key}: expected https://host/path; http only on this machine")
-    assert url is not None
+    try:
+        parts = urlsplit(url or "")
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        host = ""
+    is_safe = host and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
+    if not url or not is_safe or "@" in parts.netloc:
+        raise ProviderUnusable(f"speech.baidu.{key}: expected https://host/path; http only on this machine")
     return url
+
+
+def _check_ca(ca_file: Path) -> None:
+    """Raises ProviderUnusable."""
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise ProviderUnusable(f"speech.baidu.ca_file: {ca_file}: {error.strerror}") from error

@@ -5,7 +5,8 @@ for twice as long, up to `open_max_s`.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
@@ -28,7 +29,7 @@ class BreakerRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderState:
-    """since_mono_s: of the last change; failures: in a row; why: the last of them."""
+    """since_mono_s: open or closed since then; failures: in a row; why: the last of them."""
 
     name: str
     is_open: bool
@@ -64,20 +65,13 @@ class Voice:
             raise NothingConfigured("speech.tts is empty")
         failures: list[ProviderFailed] = []
         for each in self._guarded:
-            if (refused := each.breaker.refusal()) is not None:
-                failures.append(refused)
-                continue
             try:
-                spoken = each.provider.synthesize(text)
+                with each.breaker.call():
+                    return each.provider.synthesize(text)
             except TextNotSpeakable as error:
-                each.breaker.worked()
                 failures.append(ProviderFailed(each.provider.name, str(error)))
             except ProviderFailed as error:
-                each.breaker.failed(error)
                 failures.append(error)
-            else:
-                each.breaker.worked()
-                return spoken
         raise AllFailed(failures)
 
     def states(self) -> tuple[ProviderState, ...]:
@@ -103,21 +97,11 @@ class Ear:
             raise NothingConfigured("speech.asr is empty")
         failures: list[ProviderFailed] = []
         for each in self._guarded:
-            if (refused := each.breaker.refusal()) is not None:
-                failures.append(refused)
-                continue
             try:
-                heard = each.provider.recognize(pcm, phrases)
-            except NotUnderstood:
-                # It did its work; the speaker is asked again.
-                each.breaker.worked()
-                raise
+                with each.breaker.call():
+                    return each.provider.recognize(pcm, phrases)
             except ProviderFailed as error:
-                each.breaker.failed(error)
                 failures.append(error)
-            else:
-                each.breaker.worked()
-                return heard
         raise AllFailed(failures)
 
     def states(self) -> tuple[ProviderState, ...]:
@@ -147,9 +131,10 @@ class _Breaker:
         self._lock = Lock()
         self._failures = 0
         self._why = ""
-        self._open_s = 0.0  # 0: closed
         self._since = clock()
-        self._is_tried = False
+        self._open_s = 0.0  # 0: closed
+        self._trial_due = 0.0
+        self._has_trial = False
 
     @property
     def state(self) -> ProviderState:
@@ -162,35 +147,58 @@ class _Breaker:
                 why=self._why,
             )
 
-    def refusal(self) -> ProviderFailed | None:
-        """None: the call may be made, and must be followed by `worked` or `failed`."""
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Around one call, to learn how it ends. Raises ProviderFailed instead while the provider is left alone."""
+        is_trial = self._admit()
+        try:
+            yield
+        except ProviderFailed as error:
+            self._failed(error, is_trial)
+            raise
+        except NotUnderstood:
+            # It did its work; the speaker is asked again.
+            self._worked(is_trial)
+            raise
+        else:
+            self._worked(is_trial)
+        finally:
+            # However it ended: text that has no sound says nothing of the provider, and a bug must not lock it out.
+            if is_trial:
+                self._has_trial = False
+
+    def _admit(self) -> bool:
+        """Whether this call is the one that finds out if it works again."""
         with self._lock:
             if not self._open_s:
-                return None
-            waited_s = self._clock() - self._since
-            if waited_s >= self._open_s and not self._is_tried:
-                self._is_tried = True
-                return None
-            return ProviderFailed(self._name, f"left alone since {waited_s:.0f} s: {self._why}")
+                return False
+            now = self._clock()
+            if self._has_trial or now < self._trial_due:
+                raise ProviderFailed(self._name, f"left alone for {now - self._since:.0f} s: {self._why}")
+            self._has_trial = True
+            return True
 
-    def worked(self) -> None:
+    def _worked(self, is_trial: bool) -> None:
         with self._lock:
-            was_open = self._open_s > 0
-            self._failures, self._why, self._is_tried = 0, "", False
-            if was_open:
+            if self._open_s and not is_trial:
+                return  # a call from before it opened
+            self._failures, self._why = 0, ""
+            if is_trial:
                 self._open_s, self._since = 0.0, self._clock()
-        if was_open:
+        if is_trial:
             self._on_change(self._name, True, "")
 
-    def failed(self, error: ProviderFailed) -> None:
+    def _failed(self, error: ProviderFailed, is_trial: bool) -> None:
         with self._lock:
             was_open = self._open_s > 0
-            self._failures, self._why = self._failures + 1, str(error)
-            if was_open and not self._is_tried:
+            if was_open and not is_trial:
                 return  # a call from before it opened
-            if was_open or self._failures >= self._rules.failures_max:
+            self._failures, self._why = self._failures + 1, str(error)
+            is_open = is_trial or self._failures >= self._rules.failures_max
+            if is_open:
+                now = self._clock()
                 self._open_s = min(2 * self._open_s or self._rules.open_s, self._rules.open_max_s)
-                self._since, self._is_tried = self._clock(), False
-            opened = not was_open and self._open_s > 0
-        if opened:
+                self._trial_due = now + self._open_s
+                self._since = self._since if was_open else now
+        if is_open and not was_open:
             self._on_change(self._name, False, str(error))

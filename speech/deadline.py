@@ -16,6 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 _call = threading.local()
 
@@ -36,6 +37,11 @@ def left_s() -> float:
     if left <= 0:
         raise TimeoutError("deadline passed")
     return left
+
+
+def has_passed() -> bool:
+    ends: float = _call.ends_mono_s
+    return time.monotonic() >= ends
 
 
 def session(ca_file: str | None) -> requests.Session:
@@ -63,9 +69,12 @@ class _Socket:
         received: int = self._wrapped.recv_into(*args)
         return received
 
-    def sendall(self, *args: Any) -> None:
-        self._wrapped.settimeout(left_s())
-        self._wrapped.sendall(*args)
+    def sendall(self, content: bytes) -> None:
+        # That of TLS starts the clock anew with every record.
+        rest = memoryview(content)
+        while rest:
+            self._wrapped.settimeout(left_s())
+            rest = rest[self._wrapped.send(rest) :]
 
     def makefile(self, mode: str, *_args: Any) -> io.BufferedReader:
         assert mode == "rb", mode
@@ -73,13 +82,45 @@ class _Socket:
         return io.BufferedReader(socket.SocketIO(self, "r"))  # type: ignore[arg-type]
 
 
+def _connected(to: HTTPConnection) -> socket.socket:
+    """As urllib3 connects, but all addresses of a name share its timeout."""
+    assert isinstance(to.timeout, int | float)
+    ends_mono_s = time.monotonic() + to.timeout
+    trouble: OSError = OSError("the name has no address")
+    try:
+        found = socket.getaddrinfo(to.host.strip("[]"), to.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(to.host, to, error) from error
+    for family, kind, protocol, _, address in found:
+        if (left := ends_mono_s - time.monotonic()) <= 0:
+            break
+        connecting = socket.socket(family, kind, protocol)
+        try:
+            connecting.settimeout(left)
+            connecting.connect(address)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connecting
+        except OSError as error:
+            connecting.close()
+            trouble = error
+    if isinstance(trouble, TimeoutError):
+        raise ConnectTimeoutError(to, "timed out") from trouble
+    raise NewConnectionError(to, type(trouble).__name__) from trouble
+
+
 class _Http(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
     def connect(self) -> None:
         super().connect()
         self.sock = _Socket(self.sock)
 
 
 class _Https(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
     def connect(self) -> None:
         super().connect()
         self.sock = _Socket(self.sock)

@@ -40,6 +40,7 @@ class SphinxModel:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SphinxRules:
     """models: must hear the same as the bundled one. fit_min: nats per frame, see `fit`; with models, agreed_fit_min.
+    ahead_min_nats: of the next valid phrase, per frame; where 是可吸收缝线 is taken for 不可吸收缝线, it is less.
     outside_max: share of what is loud that may lie outside of the phrase. syllable_min_s: shorter ones are not spoken.
     utterance_max_s: nothing that is valid takes longer, and the time to decode grows with it.
     """
@@ -49,6 +50,7 @@ class SphinxRules:
     timeout_s: float = 5.0
     fit_min: float = -0.1
     agreed_fit_min: float = -0.2
+    ahead_min_nats: float = 0.25
     outside_max: float = 0.4
     syllable_min_s: float = 0.08
     utterance_max_s: float = 8.0
@@ -82,7 +84,7 @@ class SphinxRecognizer:
         guess = self._ears.ask(Ask(np.ascontiguousarray(pcm, np.int16), tuple(by_sound)), self._rules.timeout_s)
         if guess is None:
             raise NotUnderstood(NAME, "nothing like speech")
-        if not self._is_said(guess):
+        if not self._is_said(guess) or (len(by_sound) > 1 and guess.ahead_nats < self._rules.ahead_min_nats):
             raise NotUnderstood(NAME, "none of the phrases that are valid now")
         if not guess.sounds:
             raise NotUnderstood(NAME, "the models do not agree")

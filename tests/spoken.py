@@ -8,11 +8,11 @@ PROGRAM = shutil.which("espeak-ng")
 
 
 @cache
-def spoken(text: str, *, words_per_minute: int = 150, pitch: int = 50) -> bytes:
-    """A WAV file, 22,050 Hz, mono, 16 bit; its RIFF sizes are those of a pipe."""
+def spoken(text: str, *, variant: str = "f5", words_per_minute: int = 150) -> bytes:
+    """A WAV file, 22,050 Hz, mono, 16 bit; its RIFF sizes are those of a pipe. variant: one of espeak-ng's voices."""
     assert PROGRAM, "espeak-ng is one of the packages that scripts/setup installs"
     # Debian's espeak-ng 1.51 reads Chinese as Mandarin with this voice only.
-    voice = ["-v", "cmn-latn-pinyin", "-s", str(words_per_minute), "-p", str(pitch)]
+    voice = ["-v", f"cmn-latn-pinyin+{variant}", "-s", str(words_per_minute)]
     made = subprocess.run(
         [PROGRAM, *voice, "--stdin", "--stdout"], input=text.encode(), capture_output=True, check=True
     )

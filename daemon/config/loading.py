@@ -142,7 +142,8 @@ def _explain(error: ValidationError, path: Path | None) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    return "(hidden)" if key.endswith(("url", "key", "password", "secret")) else repr(value)
+    """An address is not shown either: one that is refused may be so for the password in it."""
+    return "(hidden)" if key.endswith(("url", "endpoint", "key", "password", "secret")) else repr(value)
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:

@@ -139,15 +139,18 @@ def open_engine(path: Path) -> AsyncEngine:
 
 def open_reader(path: Path) -> AsyncEngine:
     """For looking at a ledger that another process may be writing; nothing can be written through it."""
-    # Where nobody writes and the folder is not ours to write, SQLite could not make the files that WAL needs.
-    has_writer = path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK)
-    uri = f"{path.resolve().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
-    engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=uri, query={"uri": "true"}), poolclass=AsyncAdaptedQueuePool
-    )
+    engine = create_async_engine(reading_url(path, "sqlite+aiosqlite"), poolclass=AsyncAdaptedQueuePool)
     sa.event.listen(engine.sync_engine, "connect", _prepare_reader)
     sa.event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def reading_url(path: Path, driver: str) -> sa.URL:
+    """Of a ledger that is only looked at."""
+    # Where nobody writes and the folder is not ours to write, SQLite could not make the files that WAL needs.
+    has_writer = path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK)
+    uri = f"{path.resolve().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
+    return sa.URL.create(driver, database=uri, query={"uri": "true"})
 
 
 def _prepare_reader(connection: Any, _record: object) -> None:

@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from daemon.storage.database import reading_url
 from daemon.storage.schema import ledgers, metadata
 
 Database = Path | sa.URL
@@ -53,7 +54,7 @@ def current(database: Database) -> str | None:
         return None
     kind = "a ledger database" if isinstance(database, Path) else "an archive"
     try:
-        with _connected(database) as connection:
+        with _connected(database, only_reading=True) as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
             if revision is None and (tables := sa.inspect(connection).get_table_names()):
                 raise SchemaUnknown(f"{shown(database)}: not {kind}: it holds {', '.join(tables)}")
@@ -64,7 +65,7 @@ def current(database: Database) -> str | None:
 
 def differences(database: Database) -> list[str]:
     """What the schema of the database has, lacks or has otherwise than the models; empty where they agree."""
-    with _connected(database) as connection:
+    with _connected(database, only_reading=True) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return [str(difference) for difference in compare_metadata(context, metadata)]
 
@@ -113,8 +114,9 @@ def _known(revision: str | None, database: Database) -> None:
 
 
 @contextmanager
-def _connected(database: Database) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(_url(database), hide_parameters=True)
+def _connected(database: Database, *, only_reading: bool = False) -> Iterator[sa.Connection]:
+    url = reading_url(database, "sqlite") if only_reading and isinstance(database, Path) else _url(database)
+    engine = sa.create_engine(url, hide_parameters=True)
     try:
         with _answering(database), engine.connect() as connection:
             yield connection

@@ -33,6 +33,37 @@ async def test_a_booking_has_a_picture_and_a_clip_that_shows_it(daemon_on: Daemo
         assert ready["objects"]["ok"]
 
 
+async def test_evidence_is_shown_to_who_may_read_and_in_its_own_room_only(daemon_on: DaemonOn, tmp_path: Path) -> None:
+    roles = {"his": "his", "ward": "nurse", "ops": "admin", "room1": "nurse", "room2": "admin"}
+    keys = {name: f"key-of-{name}-0123456789" for name in roles}
+    rooms = {"room1": 'rooms = ["or-1"]', "room2": 'rooms = ["or-2"]'}
+    entries = [
+        f'[[keys]]\nname = "{name}"\nrole = "{role}"\nkey = "{keys[name]}"\n{rooms.get(name, "")}\n'
+        for name, role in roles.items()
+    ]
+    (tmp_path / "keys.toml").write_text("".join(entries), encoding="utf-8")
+    (tmp_path / "keys.toml").chmod(0o600)
+    guarded = {
+        "auth": {"keys_file": str(tmp_path / "keys.toml")},
+        "cameras": {"cam-1": "gauze_stays", "cam-2": "nothing"},
+        "rooms": {"or-1": {"cameras": ["cam-1"]}, "or-2": {"cameras": ["cam-2"]}},
+    }
+    async with daemon_on(headers={"X-API-Key": keys["ops"]}, **guarded) as daemon:
+        await daemon.started("100001", "cam-1")
+        async with daemon.events("100001", headers={"X-API-Key": keys["his"]}) as events:
+            booked = await events.until("booked")
+            for _ in range(2):
+                await events.until("object_stored")
+        del daemon.http.headers["X-API-Key"]
+        for ending in ("jpg", "mp4"):
+            path = f"/client/surgeries/100001/evidence/{booked['sighting_id']}.{ending}"
+            for name, key in keys.items():
+                answer = await daemon.http.get(path, headers={"X-API-Key": key})
+                assert answer.status_code == (403 if name == "room2" else 200), name
+                assert ("application/json" in answer.headers["content-type"]) is (name == "room2"), name
+            assert (await daemon.http.get(path)).status_code == 401
+
+
 async def test_a_folder_that_cannot_be_written_stops_no_booking(daemon_on: DaemonOn, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     blocked = {"objects": {"folder": str(tmp_path / "file" / "objects")}}

@@ -91,10 +91,10 @@ def told_question(terminal: ClientConnection) -> dict[str, Any]:
 
 def answered(orwatch: Program, confirmation_id: str, words: str) -> dict[str, Any]:
     """Say it again, a little differently, as a person would who is not understood."""
-    for speed in (150, 130, 170, 120):
+    for variant, speed in (("f5", 160), ("f2", 170), ("f3", 150), ("f5", 140)):
         answer = orwatch.client.post(
             f"/client/surgeries/123456/pending-confirmation/{confirmation_id}/resolve",
-            files={"audio": ("answer.wav", spoken(words, words_per_minute=speed), "audio/wav")},
+            files={"audio": ("answer.wav", spoken(words, variant=variant, words_per_minute=speed), "audio/wav")},
             data={"doctor_id": "N2001"},
         )
         if answer.status_code == 200:

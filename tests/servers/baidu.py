@@ -3,21 +3,25 @@
 import base64
 import binascii
 import json
+import re
 import socket
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 API_KEY, SECRET_KEY = "test-key", "test-secret-do-not-print"
 TOKEN_LASTS_S = 2_592_000
+# Left over where a text was encoded twice.
+_ENCODED = re.compile("%[0-9A-F]{2}")
+_LANGUAGES = (1536, 1537, 1737, 1637, 1837, 1936)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,9 @@ class Fault:
     status: int = 200
     body: bytes = b""
     kind: str = "application/json"
-    # "reset" in the middle, "stall" before anything, "trickle": a byte now and then, "trickle_head": of the header, too
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # "reset" in the middle, "stall" before anything, "flood" without end, "trickle": a byte now and then,
+    # "trickle_head": of the header, too
     how: str = ""
 
 
@@ -37,10 +43,12 @@ HTML_AS_AUDIO = Fault(body=b"<html>no audio</html>", kind="audio/mp3")
 EMPTY = Fault()
 HALF_JSON = Fault(body=b'{"err_no":0,"result":["\xe7\xba')
 NO_OBJECT = Fault(body=b'["err_no", 0]')
+NESTED = Fault(body=b"[" * 1_000_000)
 NO_NUMBER = Fault(body=b'{"hello": "world"}')
-RESET, STALL, TRICKLE, TRICKLE_HEAD = (
+RESET, STALL, FLOOD, TRICKLE, TRICKLE_HEAD = (
     Fault(how="reset"),
     Fault(how="stall"),
+    Fault(how="flood"),
     Fault(how="trickle"),
     Fault(how="trickle_head"),
 )
@@ -48,18 +56,18 @@ RESET, STALL, TRICKLE, TRICKLE_HEAD = (
 
 @dataclass
 class Calls:
-    """How often each route was asked, and how many connections were open at once."""
+    """How often each route was asked, how many requests were in hand at once, and what ASR and TTS were asked."""
 
     token: int = 0
     asr: int = 0
     tts: int = 0
-    open_now: int = 0
-    open_most: int = 0
+    now: int = 0
+    most: int = 0
     seen: list[dict[str, Any]] = field(default_factory=list)
 
 
 class BaiduServer:
-    """say: what ASR hears; sound: what TTS says of a text."""
+    """say: what ASR hears; sound: what TTS says of a text. It uses what the SDK sends, by GET or POST."""
 
     def __init__(
         self, *, say: str = "纱布。", sound: Callable[[str], bytes] | None = None, tls: tuple[Path, Path] | None = None
@@ -69,6 +77,9 @@ class BaiduServer:
         self.calls = Calls()
         self.faults: dict[str, deque[Fault]] = {"token": deque(), "asr": deque(), "tts": deque()}
         self.tokens: set[str] = set()
+        self.takes_s = 0.0
+        # As behind a firewall that forgets idle connections: the second request on one gets no answer.
+        self.forgets_connections = False
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -103,18 +114,29 @@ class BaiduServer:
         """Every token that was given is refused from now on."""
         self.tokens.clear()
 
-    def answer(self, route: str, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def answer(self, handler: BaseHTTPRequestHandler, body: bytes, *, is_first: bool) -> None:
+        route = urlsplit(handler.path).path.strip("/")
         with self._lock:
             setattr(self.calls, route, getattr(self.calls, route) + 1)
+            self.calls.now += 1
+            self.calls.most = max(self.calls.most, self.calls.now)
             fault = self.faults[route].popleft() if self.faults[route] else None
         if fault is None:
-            _send(handler, *getattr(self, f"_{route}")(handler, body))
+            answered: tuple[int, str, bytes] = getattr(self, f"_{route}")(handler, body)
+        self._released.wait(self.takes_s)
+        with self._lock:
+            # Before the answer: who has it may ask again at once.
+            self.calls.now -= 1
+        if self.forgets_connections and not is_first:
+            self._misbehave(handler, "stall")
+        elif fault is None:
+            _send(handler, *answered)
         elif fault.how:
             self._misbehave(handler, fault.how)
         elif fault.number is not None:
             _send(handler, 200, "application/json", _error(fault.number))
         else:
-            _send(handler, fault.status, fault.kind, fault.body)
+            _send(handler, fault.status, fault.kind, fault.body, fault.headers)
 
     def _token(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
         form = {key: value[0] for key, value in parse_qs(body.decode() or urlsplit(handler.path).query).items()}
@@ -140,6 +162,7 @@ class BaiduServer:
             len(speech) == request.get("len")
             and request.get("rate") == 16000
             and request.get("channel") == 1
+            and request.get("dev_pid") in _LANGUAGES
             and request.get("format") == "wav"
             and speech[:4] == b"RIFF"
             and 0 < len(request.get("cuid", "")) <= 60
@@ -154,7 +177,7 @@ class BaiduServer:
         self.calls.seen.append({key: value for key, value in form.items() if key != "tok"})
         if form.get("tok") not in self.tokens:
             return 200, "application/json", _error(502)
-        if not form.get("tex") or form.get("lan") != "zh" or form.get("ctp") != "1" or "%" in form["tex"]:
+        if not form.get("tex") or form.get("lan") != "zh" or form.get("ctp") != "1" or _ENCODED.search(form["tex"]):
             return 200, "application/json", _error(501)
         if len(form["tex"].encode("gbk")) > 1024:
             return 200, "application/json", _error(513)
@@ -162,23 +185,24 @@ class BaiduServer:
 
     def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
-        try:
-            if how == "reset":
-                handler.wfile.write(head + b'{"err_no"')
-                # A close with unread room for lingering data is a reset.
-                linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-                handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            elif how == "stall":
-                self._released.wait(60)
-            else:
-                if how == "trickle":
-                    handler.wfile.write(head)
-                for byte in (b" " if how == "trickle" else head) * 4000:
-                    if self._released.wait(0.1):
-                        break
-                    handler.wfile.write(bytes([byte]))
-        except OSError:
-            pass  # the client has gone
+        if how == "reset":
+            handler.wfile.write(head + b'{"err_no"')
+            # A close with unread room for lingering data is a reset.
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif how == "stall":
+            self._released.wait(60)
+        elif how == "flood":
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mp3\r\n\r\n")
+            while not self._released.is_set():
+                handler.wfile.write(bytes(65_536))
+        else:
+            if how == "trickle":
+                handler.wfile.write(head)
+            for byte in (b" " if how == "trickle" else head) * 4000:
+                if self._released.wait(0.1):
+                    break
+                handler.wfile.write(bytes([byte]))
         handler.close_connection = True
 
 
@@ -186,8 +210,16 @@ def _error(number: int) -> bytes:
     return json.dumps({"err_no": number, "err_msg": "as documented", "sn": "1", "idx": 1}).encode()
 
 
-def _send(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) -> None:
+def _send(
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    kind: str,
+    body: bytes,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     handler.send_response(status)
+    for key, value in headers.items():
+        handler.send_header(key, value)
     handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
@@ -197,19 +229,18 @@ def _send(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) 
 def _handler(server: BaiduServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            server.calls.open_now += 1
-            server.calls.open_most = max(server.calls.open_most, server.calls.open_now)
-
-        def finish(self) -> None:
-            server.calls.open_now -= 1
-            super().finish()
+        has_answered = False
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            server.answer(urlsplit(self.path).path.strip("/"), self, body)
+            try:
+                server.answer(self, body, is_first=not self.has_answered)
+            except OSError:
+                self.close_connection = True  # the client has gone
+            self.has_answered = True
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_args: Any) -> None:
             """A test says what it saw."""

@@ -107,6 +107,89 @@ def test_it_is_never_left_alone_for_longer_than_the_most() -> None:
         assert one.calls == calls + 1
 
 
+def opened(*far: Far) -> tuple[Voice, Clock, list[tuple[str, bool]]]:
+    """The first of them has just been left alone."""
+    voice, _, clock, told = chain(*far)
+    far[0].trouble = ProviderFailed(far[0].name, "away")
+    for _ in range(2):
+        voice.speak("纱布")
+    assert told == [(far[0].name, False)]
+    return voice, clock, told
+
+
+def test_it_says_since_when_it_is_left_alone_and_why() -> None:
+    one = Far("one", ProviderFailed("one", "away"))
+    voice, _, clock, _ = chain(one)
+    for wait_s in (0, 0, 5):
+        clock.now_s += wait_s
+        with pytest.raises(AllFailed) as caught:
+            voice.speak("纱布")
+    assert str(caught.value) == "one: left alone for 5 s: one: away"
+    (state,) = voice.states()
+    assert (state.is_open, state.since_mono_s, state.failures, state.why) == (True, 100.0, 2, "one: away")
+    clock.now_s += 5
+    with pytest.raises(AllFailed):
+        voice.speak("纱布")
+    assert voice.states()[0].since_mono_s == 100.0, "still since then, though it was tried"
+
+
+def test_a_text_without_a_sound_does_not_tell_that_it_works_again() -> None:
+    one, two = Far("one"), Far("two")
+    voice, clock, told = opened(one, two)
+    clock.now_s += 10
+    one.trouble = TextNotSpeakable("too long for it")
+    voice.speak("纱布")
+    assert (one.calls, voice.states()[0].is_open, told) == (3, True, [("one", False)])
+    one.trouble = None
+    assert voice.speak("纱布").provider == "one", "the next call finds out"
+    assert told == [("one", False), ("one", True)]
+
+
+def test_a_text_without_a_sound_between_failures_does_not_count() -> None:
+    one, two = Far("one", ProviderFailed("one", "away")), Far("two")
+    voice, _, _, told = chain(one, two)
+    voice.speak("纱布")
+    one.trouble = TextNotSpeakable("no recording")
+    voice.speak("纱布")
+    one.trouble = ProviderFailed("one", "away")
+    voice.speak("纱布")
+    assert told == [("one", False)]
+
+
+def test_a_defect_in_the_call_that_finds_out_does_not_lock_it_out() -> None:
+    one, two = Far("one"), Far("two")
+    voice, clock, _ = opened(one, two)
+    clock.now_s += 10
+    one.trouble = TextEmpty("only punctuation")
+    with pytest.raises(TextEmpty):
+        voice.speak("纱布")
+    one.trouble = None
+    assert voice.speak("纱布").provider == "one"
+
+
+@pytest.mark.parametrize("late", [None, ProviderFailed("one", "late")])
+def test_a_call_from_before_it_was_left_alone_says_nothing_about_now(late: SpeechError | None) -> None:
+    one, two = Far("one"), Far("two")
+    voice, _, clock, told = chain(one, two)
+    usual = one._do
+
+    def meanwhile() -> None:
+        one._do = usual  # type: ignore[method-assign]
+        one.trouble = ProviderFailed("one", "away")
+        for _ in range(2):
+            voice.speak("纱布")
+        if late is not None:
+            raise late
+
+    one._do = meanwhile  # type: ignore[method-assign]
+    voice.speak("纱布")
+    (state, _) = voice.states()
+    assert (state.is_open, state.failures, told) == (True, 2, [("one", False)])
+    clock.now_s += 10
+    one.trouble = None
+    assert voice.speak("纱布").provider == "one", "not for twice as long"
+
+
 def test_while_one_call_is_let_through_the_others_pass_it_by() -> None:
     entered, go_on = threading.Event(), threading.Event()
     one, two = Far("one", ProviderFailed("one", "away")), Far("two")
@@ -115,7 +198,12 @@ def test_while_one_call_is_let_through_the_others_pass_it_by() -> None:
         ear.hear(PCM, [])
     clock.now_s += 10
     one.trouble = None
-    one._do = lambda: (entered.set(), go_on.wait(10))  # type: ignore[method-assign]
+
+    def waits() -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    one._do = waits  # type: ignore[method-assign]
     heard: list[str] = []
     trying = threading.Thread(target=lambda: heard.append(ear.hear(PCM, []).provider))
     trying.start()

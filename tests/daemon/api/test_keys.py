@@ -76,6 +76,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Right | None, int]] = {
     "report": ("GET", f"/client/surgeries/{RUNNING}/report.md", {}, Right.READ, 200),
     "result": ("GET", f"/client/surgeries/{RUNNING}/result", {}, Right.READ, 503),
     "queue": ("GET", f"/client/surgeries/{RUNNING}/pending-confirmation", {}, Right.READ, 404),
+    "picture": ("GET", f"/client/surgeries/{RUNNING}/evidence/{QUESTION}.jpg", {}, Right.READ, 404),
+    "clip": ("GET", f"/client/surgeries/{RUNNING}/evidence/{QUESTION}.mp4", {}, Right.READ, 404),
     "start": (
         "POST",
         "/client/surgeries/start",
@@ -158,7 +160,8 @@ async def test_a_room_key_sees_and_touches_its_room_only(guarded: Daemon) -> Non
         answer = await guarded.http.request(method, f"/client/surgeries{path}", headers=headers, **content)
         return answer.status_code
 
-    for path in ("", "/ledger", "/result", "/report.tsv", "/pending-confirmation"):
+    evidence = (f"/evidence/{QUESTION}.jpg", f"/evidence/{QUESTION}.mp4")
+    for path in ("", "/ledger", "/result", "/report.tsv", "/pending-confirmation", *evidence):
         assert await status("GET", f"/{OTHER_ROOM}{path}") == 403, path
     assert await status("POST", "/end", json={"surgery_id": OTHER_ROOM}) == 403
     answer = f"/{OTHER_ROOM}/pending-confirmation/{QUESTION}"

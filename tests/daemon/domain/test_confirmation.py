@@ -52,7 +52,10 @@ def test_a_yes_and_a_no_keep_who_and_when() -> None:
     assert (no.state, no.chosen_label, no.settled_by, no.settled_at) == ("rejected", None, "D1", NOW)
 
 
-def test_only_a_pending_question_can_be_answered() -> None:
-    for state in set(ConfirmationState) - {ConfirmationState.PENDING}:
+def test_only_an_open_question_can_be_answered() -> None:
+    open_states = {ConfirmationState.PENDING, ConfirmationState.UNRESOLVED}
+    for state in open_states:
+        assert question(state).settled(None, "D1", NOW).state is ConfirmationState.REJECTED
+    for state in set(ConfirmationState) - open_states:
         with pytest.raises(AssertionError):
             question(state).settled(None, "D1", NOW)
