@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from daemon.config import Settings
 from daemon.config.speech import BaiduSettings, SpeechSettings
+from daemon.domain.catalogue import Catalogue
 from daemon.services.answers import AnswerRules
+from speech.alike import sound_alikes
 from speech.audio import AudioRules
 from speech.chain import BreakerRules, Ear, Voice
 from speech.errors import ProviderUnusable
@@ -24,6 +26,23 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 # name, whether it works, why not
 Say = Callable[[str, bool, str], None]
+
+
+def spoken_names(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
+    """Product -> all that a person may call it."""
+    return {each.name: (each.name, *each.aliases, *each.codes) for each in catalogue.products}
+
+
+def warn_of_sound_alikes(catalogue: Catalogue) -> None:
+    """Said at each start, since the catalogue may have changed; `orwatch check` lists them."""
+    if alike := sound_alikes(spoken_names(catalogue)):
+        first = alike[0]
+        log.warning(
+            "catalogue: %d pairs of names sound alike, such as %s and %s; see `orwatch check`",
+            len(alike),
+            first.name,
+            first.other_name,
+        )
 
 
 def answer_rules_of(settings: Settings) -> AnswerRules:

@@ -14,7 +14,7 @@ import numpy as np
 import daemon
 from daemon.app import listening
 from daemon.assembly import background_of, load_catalogue, load_keys, load_model, store_of
-from daemon.assembly.speech import recognizer, synthesizer
+from daemon.assembly.speech import recognizer, spoken_names, synthesizer
 from daemon.cli.failures import line_of
 from daemon.cli.probing import Wanted, advice, probe_all, summary
 from daemon.config import Settings
@@ -193,7 +193,7 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(NOTE, "catalogue", "none: the model's labels stand for names and codes", "Set catalogue.path.")
         return
     yield Line(OK, "catalogue", f"{settings.catalogue.path}: {len(catalogue.products)} products")
-    if alike := sound_alikes({each.name: (each.name, *each.aliases, *each.codes) for each in catalogue.products}):
+    if alike := sound_alikes(spoken_names(catalogue)):
         yield Line(
             NOTE,
             "catalogue",

@@ -84,8 +84,8 @@ class Archiver:
     async def flush(self, surgery_id: str, *, within_s: float) -> None:
         """Returns once all history under this id is in the archive. Raises ArchiveUnavailable, SchemaUnknown."""
         async with self._unit.read() as tx:
-            wanted = await tx.history.last_of(surgery_id)
-        if wanted <= self._seq:
+            wanted, noted = await tx.history.last_of(surgery_id), (await tx.history.ledger())["archived_seq"]
+        if wanted <= max(self._seq, noted):
             return
         try:
             async with asyncio.timeout(within_s):
@@ -114,7 +114,6 @@ class Archiver:
             now = datetime.now(UTC)
             copied = await self._archive.copy(self._unit, now)
             self._seq = copied.seq
-            self.last_success_at, self.last_error = now, ""
             # Also where nothing was copied now: the last note can have been lost.
             if copied.seq != self._noted:
                 async with self._unit.begin() as tx:
@@ -124,6 +123,7 @@ class Archiver:
                 await self._look_up(known=copied.seq)
             else:
                 self._waiting_since = None
+        self.last_success_at, self.last_error = now, ""
         if self._health.set(COMPONENT, ok=True):
             log.info("archive: connected, %d facts are waiting", self.lag(now).facts)
         return copied.more
