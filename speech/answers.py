@@ -36,7 +36,7 @@ class Understood:
 
 # Texts below are as `plain` writes them: no 的, digits for numerals.
 _NONE = re.compile(
-    r"(?:以上|这些|那些|它们)?(?:都|全都|全|[123]个都|1个也|哪个都|哪个也|没有1个|没1个)"
+    r"(?:以上|这些|那些|它们)?(?:都|全都|全|(\d+)个都|1个也|哪个都|哪个也|没有1个|没1个)"
     r"(?:不是|不对|没有|没用|不要|没用到|是错|错了|错|是|对|不)"
 )
 _ALL = re.compile(r"(?:都|全|全都|[23]个都)(?:是|对|要|有|用了|用)")
@@ -50,16 +50,28 @@ _NOT = re.compile(r"不是|不对|没有用|没有|没用|不要|不用|并非|�
 _CORRECTION = re.compile(r"不对|说错了?|讲错了?|错了|更正|改成|换成|我是说|我说")
 _TRAILING_NOT = re.compile(r"^(?:那个|这个)?(?:不是|不对|没用|没有用)$")
 _YES = re.compile(
-    r"(?:是|对|确认|确定|没错|没问题|好|可以|正确|ok|就是|就是它|就是这个|是它|是这个|用了|用过|用过了|有|嗯|了)+"
+    r"(?:(?:是|对|没错)了?|确认|确定|没问题|好|可以|正确|ok|就是|就是它|就是这个|是它|是这个|用了|用过|用过了|有)+"
 )
-_NO = re.compile(r"(?:不是|不对|没有用过|没有用|没用过|没有|没用|否|错了|错|不|没)(?:它|这个|了)?")
+_NO = re.compile(r"(?:不是|不对|没有用过|没有用|没用过|没有|没用|否|错了|错|不|没)(?:它|这个)?")
 # "No," before a name is not the 不 that the name may begin with.
 _NO_AND_PAUSE = re.compile(r"(^|[，,。、；;\s])不[，,。、；;！!\s]+")
-# What may stand between and around the words that count.
-_CARRIERS = re.compile(
-    r"(?:我们|我|你|他|她|医生|护士|刚才|刚刚|刚|现在|这次|这里|那里|这边|用到|用上|用过|用了|用|拿了|拿|给了|给|取了|要|开了|选择|选|就是|而是|其实|是|那个|这个|这|那|它"
-    r"|1个|1块|1把|1根|1卷|1片|1支|1包|1条|1枚|1副|个|块|把|根|卷|片|支|包|条|枚|副|了|对|确认|确定|没错|好|答案|回答|说|讲|叫|哈|啦|喽|谢谢|就|只|只有|只是|有|当然|肯定|明确|请|记|记录|登记|和|跟|、)*"
+# 对吧 and a question mark ask, 纱布呢 too; 纱布吧 answers.
+_ASKED = re.compile(r"[?？]|呢\W*$|(?:是|对|有|没错|不是|不对|没有)的?吧\W*$")
+# What may stand around the words that count. Not 要, 给我, 拿: who asks for gauze does not say which item was used;
+# no person without a verb, as in 护士，纱布; after a name nothing that makes it another product, as 纱布条, 一号护士.
+# Longer words come first, and what is taken is not given back: 用了用了用了 can be split in too many ways to try all.
+_LEADS = (
+    r"我们|我|你|(?:他们?|她|它|医生|护士)(?=刚|用|拿|给|说|选|开|取|是|现在|这次)|刚才|刚刚|刚|现在|这次|这里|那里|这边"
+    r"|用到|用上|用过|用了|用|拿了|拿(?=是)|给了|给(?=是)|取了|开了|选择|选|就是|而是|其实|是|[1这那][个块把根卷片支包条枚副]"
+    r"|这|那|它|了|[个块把根卷片支条枚副]|对|确认|确定|没错|好|答案|回答|说|讲|叫|就|只有|只是|只|有|当然|肯定|明确|请|记录|记|登记"
 )
+_TAILS = (
+    r"[1这那][个块把根卷片支包条枚副]|是|对|确认|确定|没错|好|了|用了|用过了?|拿了|开了"
+    r"|有|[哈啦喽]|谢谢|请?[记登][录记]"
+)
+_LEAD = re.compile(f"(?:{_LEADS})*+")
+_TAIL = re.compile(f"(?:{_TAILS})*+")
+_BETWEEN = re.compile(f"(?:{_TAILS}|{_LEADS}|和|跟)*+")
 
 
 def understand(text: str, options: Sequence[AnswerOption]) -> Understood:  # noqa: PLR0911  a rule, a return
@@ -71,12 +83,12 @@ def understand(text: str, options: Sequence[AnswerOption]) -> Understood:  # noq
     rest = _masked(said, found)
     if _CANCEL.search(rest):
         return _unclear("cancel_and_name") if found else Understood(meaning=Meaning.CANCELLED, why="cancel")
+    if _ASKED.search(text) or "啥" in said:
+        return Understood(meaning=Meaning.UNSURE, why="asked")
     if (none := _NONE.search(rest)) is not None and not _ALL.fullmatch(none[0]):
         return _none_of_them(rest, none, found, options)
     if _UNSURE.search(rest):
         return Understood(meaning=Meaning.UNSURE, why="unsure")
-    if _ALL.search(rest):
-        return _unclear("all")
     if any(each.label is None for each in found):
         return _unclear("out_of_range")
     if found:
@@ -110,14 +122,15 @@ def _named(  # noqa: PLR0911  a rule, a return
         elif meant and is_denied and not mention.is_name_of(meant[-1][0].label):
             # 第一个不是第二个: either may be the one that is denied.
             return _unclear("denied_between")
-        elif meant and not is_denied and meant[-1][1] and "是" not in gap and "用" not in gap:
+        elif meant and not is_denied and meant[-1][1] and ("就是" in gap or not re.search("是|用", gap)):
+            # 不是第一个就是第二个: one of the two.
             return _unclear("denied_then_named")
         meant.append((mention, is_denied))
     if _TRAILING_NOT.match(after):
         meant[-1] = (meant[-1][0], not meant[-1][1])
         if not meant[-1][1]:
             return _unclear("denied_twice")
-    elif not _is_carried(after):
+    elif not _TAIL.fullmatch(after):
         return _unclear("unknown_words_after")
     chosen = {mention.label for mention, is_denied in meant if not is_denied}
     denied = {mention.label for mention, is_denied in meant if is_denied}
@@ -135,16 +148,19 @@ def _led_by(gap: str, *, is_first: bool) -> tuple[bool, bool]:
     words = gap
     if (correction := _CORRECTION.search(words)) is not None:
         # 不对，是B: what is denied is what was said or asked before.
-        if not _is_carried(words[: correction.start()]) and not is_first:
+        if not is_first and not _BETWEEN.fullmatch(words[: correction.start()]):
             return False, False
         return _led_by(words[correction.end() :], is_first=False)
+    carried = _LEAD if is_first else _BETWEEN
     denials = list(_NOT.finditer(words))
     if len(denials) > 1:
         return False, False
     if not denials:
-        return False, _is_carried(words)
+        return False, carried.fullmatch(words) is not None
     (denial,) = denials
-    known = _is_carried(words[: denial.start()]) and _is_carried(words[denial.end() :])
+    led = words[denial.end() :]
+    # 不是，是纱布 denies something else, and nobody knows what.
+    known = bool(carried.fullmatch(words[: denial.start()]) and _LEAD.fullmatch(led)) and not led.startswith("是")
     # 不纱布 is no way to say it: the 不 may belong to the name of another product.
     return True, known and denial[0] not in ("不", "没", "非", "别", "不要", "不用")
 
@@ -154,11 +170,13 @@ def _none_of_them(rest: str, none: re.Match[str], found: list[Mention], options:
     around = rest[: none.start()] + rest[none.end() :]
     if not re.search("不|没|错", none[0]) or _NOT.search(around) or _YES.fullmatch(around.replace(_MASK, "") or "x"):
         return _unclear("none_and_more")
+    if none[1] not in (None, "1", str(len(options))):
+        return _unclear("none_of_some")  # 两个都不是, of three
     if _MASK in rest[none.start() :]:
         return _unclear("none_and_name")
     if found and {each.label for each in found} != {option.label for option in options}:
         return _unclear("none_of_some")
-    if not _is_carried(around.replace(_MASK, "")):
+    if not _BETWEEN.fullmatch(around.replace(_MASK, "")):
         return _unclear("none_and_more")
     return Understood(meaning=Meaning.REJECTED, why="none")
 
@@ -175,13 +193,9 @@ def _masked(said: str, found: list[Mention]) -> str:
     return "".join((*parts, said[at:]))
 
 
-def _is_carried(words: str) -> bool:
-    return _CARRIERS.fullmatch(words) is not None
-
-
 def _bare(said: str) -> str:
     """Without the carriers around it."""
-    match = _CARRIERS.match(said)
+    match = _LEAD.match(said)
     core = said[match.end() :] if match else said
     while core and any(core.endswith(word) for word in ("了", "个", "哈", "啦", "谢谢")):
         core = core[:-1] if not core.endswith("谢谢") else core[:-2]

@@ -12,6 +12,8 @@ from speech.pinyin import folded, plain, syllables
 # One syllable off may be heard wrong in a name as long as this.
 _FUZZY_SYLLABLES_MIN = 3
 _FUZZY_MIN = 85.0
+# The initials that may be off. All others tell products apart: 双腔 and 单腔, 乳胶 and 硅胶, 组织钳 and 组织剪.
+_HEARD_WRONG = ("fh", "hf", "lr", "rl")
 _PART_SYLLABLES_MIN = 2
 # They say what is not, or which size: a name with another one of these is another product.
 _NEVER_OFF = re.compile(r"[\d不非无未a-z]")
@@ -68,7 +70,7 @@ def mentions(said: str, options: Sequence[AnswerOption]) -> list[Mention]:
             found.append(Mention(start=best.start, end=best.end, label=best.label))
         hits = [hit for hit in hits if hit.end <= best.start or hit.start >= best.end]
     taken = [(each.start, each.end) for each in found]
-    found += [each for each in _ordinals(said, options) if not any(a < each.end and each.start < b for a, b in taken)]
+    found += _ordinals(said, options, taken)
     return sorted(found, key=lambda each: each.start)
 
 
@@ -80,6 +82,11 @@ def named_part(core: str, options: Sequence[AnswerOption]) -> str | None:
         (option.label, before) for option in options for name in option.names for before in _before(plain(name), core)
     ]
     labels = {label for label, _ in places}
+    # Between two, 止血 is 止血钳; alone, 手术刀 is no 手术刀片: what a thing is comes last.
+    if len(options) == 1 and not any(
+        syllables(plain(name))[-len(core) :] == syllables(core) for name in options[0].names
+    ):
+        return None
     # 可吸收缝线 is no part of 不可吸收缝线, nor 丝线 of 4号丝线.
     if len(labels) != 1 or any(_NEVER_OFF.search(_COMMON.sub("", before)) for _, before in places):
         return None
@@ -87,8 +94,10 @@ def named_part(core: str, options: Sequence[AnswerOption]) -> str | None:
 
 
 def _before(name: str, core: str) -> Iterator[str]:
-    """For each place of the core in the name, what stands before it."""
-    sound, part = syllables(name), syllables(core)
+    """For each place of the core in the name, what stands before it. Two syllables must be written so: 补片 is no part
+    of 纱布片.
+    """
+    sound, part = (name, core) if len(core) <= _PART_SYLLABLES_MIN else (syllables(name), syllables(core))
     for at in range(len(sound) - len(part) + 1):
         if sound[at : at + len(part)] == part:
             yield name[:at]
@@ -129,10 +138,13 @@ def _distance(  # noqa: PLR0911  a rule, a return
         return 1
     if any(_fall_together(name, other) for other in others):
         return None  # they differ by just that
-    apart = [(a, b) for a, sound_a, b, sound_b in pairs if a != b and folded(sound_a) != folded(sound_b)]
+    apart = [(folded(a), folded(b)) for a, b in zip(sounds, name_sounds, strict=True) if folded(a) != folded(b)]
     if not apart:
         return 2
     if len(name) < _FUZZY_SYLLABLES_MIN or len(apart) > 1 or any(_differ_little(name, other) for other in others):
+        return None
+    ((heard, meant),) = apart
+    if heard[:1] + meant[:1] not in _HEARD_WRONG or heard[1:] != meant[1:]:
         return None
     is_close = fuzz.ratio("".join(map(folded, sounds)), "".join(map(folded, name_sounds))) >= _FUZZY_MIN
     return 3 if is_close else None
@@ -147,19 +159,29 @@ def _fall_together(name: str, other: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _differ_little(name: str, other: str) -> bool:
-    """Whether one wrong syllable could make one into the other."""
+    """Whether what is one syllable off from one may be meant for the other, itself one off if it is long enough."""
     short, long = sorted((tuple(map(folded, syllables(name))), tuple(map(folded, syllables(other)))), key=len)
+    off_max = 2 if len(short) >= _FUZZY_SYLLABLES_MIN else 1
     return any(
-        sum(a != b for a, b in zip(short, long[at : at + len(short)], strict=True)) <= 2
+        sum(a != b for a, b in zip(short, long[at : at + len(short)], strict=True)) <= off_max
         for at in range(len(long) - len(short) + 1)
     )
 
 
-def _ordinals(said: str, options: Sequence[AnswerOption]) -> Iterator[Mention]:
+def _ordinals(said: str, options: Sequence[AnswerOption], names: list[tuple[int, int]]) -> Iterator[Mention]:
+    """names: where they stand; no ordinal is in one."""
+    starts, ends = {start for start, _ in names}, {end for _, end in names}
+    last_end = -1
     for match in _ORDINAL.finditer(said):
+        if any(start < match.end() and match.start() < end for start, end in names):
+            continue
         nth, number, chosen, last, head, former, latter = match.groups()
-        if digits := nth or number or chosen:
+        if number and (match.start() in ends or match.end() in starts):
+            index = 0  # 2号丝线 is a size
+        elif digits := nth or number or chosen:
             index = int(digits[:4])
+        elif match.start() in ends or match.start() == last_end:
+            index = 0  # 第二个后面那个 is another one; 超声刀头一个 ends in a count
         elif last:
             index = len(options) if len(options) > 1 else 0
         elif head:
@@ -168,4 +190,5 @@ def _ordinals(said: str, options: Sequence[AnswerOption]) -> Iterator[Mention]:
             # 前者 and 后者 are of two.
             index = (1 if former else 2) if len(options) == 2 and (former or latter) else 0
         label = options[index - 1].label if 1 <= index <= len(options) else None
+        last_end = match.end()
         yield Mention(start=match.start(), end=match.end(), label=label)

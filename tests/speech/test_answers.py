@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from speech.alike import SoundAlike, sound_alikes
 from speech.answers import Meaning, Understood, understand
+from speech.mentions import AnswerOption
 from speech.phrases import phrases
-from tests.speech.utterances import LONG, ONE, SEWN, THREADS, THREE, TWO, UTTERANCES, Utterance
+from tests.speech.utterances import LONG, ONE, PRODUCTS, SEWN, THREADS, THREE, TWO, UTTERANCES, Utterance
 
 CHATTER = st.text("今天气好医生病人手术血压给我看快慢灯光台上边药水", max_size=6)
 WORDS = st.sampled_from(
@@ -89,6 +90,27 @@ def test_words_in_any_order_choose_only_what_they_name(words: list[str]) -> None
 def test_chatter_never_turns_one_choice_into_another(before: str, after: str, name: str) -> None:
     alone, within = understand(name, TWO), understand(before + name + after, TWO)
     assert within.label in (None, alone.label)
+
+
+@pytest.mark.parametrize("option", PRODUCTS)
+def test_the_name_of_another_product_is_no_answer(option: str) -> None:
+    options = (AnswerOption(label=option, names=(option,)),)
+    taken = [
+        name
+        for name in PRODUCTS
+        for said in (name, f"是{name}", f"用的是{name}", f"{name}一个")
+        # 吻合器 is short for 直线吻合器 where nothing else is asked about.
+        if not option.endswith(name) and understand(said, options).meaning is not Meaning.UNCLEAR
+    ]
+    assert taken == []
+
+
+@pytest.mark.parametrize("word", ["用了", "就是", "是这个", "没错了", "用过了", "第一个", "纱布", "幺"])
+def test_a_word_said_over_and_over_is_done_with(word: str) -> None:
+    """There are 2 to the power of 90 ways to split 用了用了用了... into known words."""
+    for text in (f"{word * 40}猫纱布", f"纱布{word * 40}猫", f"纱布{word * 40}猫第二个", f"{word * 40}猫"):
+        for options in (ONE, TWO):
+            assert understand(text, options).meaning is Meaning.UNCLEAR
 
 
 def test_without_options_nothing_is_chosen() -> None:

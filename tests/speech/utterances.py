@@ -17,6 +17,10 @@ TROCAR_5 = AnswerOption(label="trocar5", names=("5mm穿刺器",))
 CATHETER = AnswerOption(label="catheter", names=("一次性使用乳胶导尿管", "导尿管"))
 PLATE = AnswerOption(label="plate", names=("一次性中性电极板", "电极板"))
 IUD = AnswerOption(label="iud", names=("MCuⅡ功能性宫内节育器", "节育器", "740-2-14"))
+SILK_ABSORBED = AnswerOption(label="silk", names=("可吸收丝线",))
+VENTILATOR = AnswerOption(label="ventilator", names=("呼吸机",))
+SILVER = AnswerOption(label="silver", names=("银线",))
+COIL = AnswerOption(label="coil", names=("硬线圈",))
 
 ONE = (GAUZE,)
 TWO = (GAUZE, SEWN)
@@ -26,6 +30,7 @@ CLAMPS = (HEMOSTAT, HOLDER)
 SILK = (FOUR, SEVEN)
 TROCARS = (TROCAR_12, TROCAR_5)
 LONG = (CATHETER, PLATE, IUD)
+WIRES = (SILVER, COIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +120,43 @@ UTTERANCES = [
     *_of("nasty", THREADS, "suture", "不，可吸收缝线", "不。可吸收缝线", "第一个可吸收缝线"),
     *_of("nasty", THREADS, "unabsorbed", "不可吸收的", "不是可吸收缝线是不可吸收缝线"),
     *_of("nasty", (SEWN,), U, "不可吸收线", "是不可吸收缝线", "不是不可吸收缝线", "不，可吸收缝线"),
+    *_of("not asked for", TWO, U, "给我纱布", "请给我纱布", "拿纱布", "我要纱布", "医生要纱布", "护士，纱布", "医生，纱布", "要是纱布就好", "是第一个就好了", "如果是纱布"),
+    *_of("not asked for", TWO, "gauze", "护士用了纱布", "医生用的是纱布", "他说是纱布", "给的是纱布", "拿了一块纱布", "纱布一块", "是个纱布"),
+    *_of("asked back", TWO, N, "纱布？", "第一个?", "纱布呢", "纱布呢？", "都不是？", "纱布，对吧", "第一个是吧", "是啥布"),
+    *_of("asked back", ONE, N, "对吧", "是吧", "不是吧", "是的吧？", "没错吧"),
+    *_of("other product", TWO, U, "纱布条", "纱布卷", "纱布片", "纱布包", "纱布绷带", "1号纱布", "一号可吸收缝线", "二号可吸收缝线", "可吸收缝线二号", "二号线", "和纱布", "纱布和"),
+    *_of("other product", CLAMPS, U, "止血剪", "止血钳包", "持针器"),
+    *_of("other product", LONG, U, "一次性使用硅胶导尿管", "导流管", "导尿包", "引流管", "一次性双极电极板"),
+    *_of("other product", (CATHETER,), U, "一次性使用硅胶导尿管", "导流管", "导尿包", "乳胶"),
+    *_of("other person", TWO, U, "一号护士", "二号医生", "二号手术间", "第二块", "第二天", "第二台", "第二次", "第二个后面那个", "第二个前面那个"),
+    *_of("either", TWO, U, "不是第一个就是第二个", "不是纱布就是可吸收缝线"),
+    *_of("part of all", THREE, U, "两个都不是", "两个都没有", "后两个都不是", "两个都不对"),
+    *_of("part of all", ONE, U, "两个都不是"),
+    *_of("yes", ONE, U, "好了", "可以了", "有了", "不是，是纱布", "不是的，是纱布"),
+    *_of("no", ONE, U, "没了", "没有了", "没用了"),
+    *_of("no such word", CLAMPS, U, "止学校", "血前"),
+    *_of("no such word", TWO, U, "傻不", "纱不", "14764-2-41块"),
+    *_of("one syllable off", TWO, "suture", "可吸收哼线", "是可吸收哼线"),
+    *_of("one syllable off", (SEWN, SILK_ABSORBED), U, "可吸收哼线"),
+    *_of("one syllable off", (VENTILATOR,), U, "夫吸机", "呼吸器"),
+    *_of("one syllable off", WIRES, "coil", "硬线圈", "硬线"),
+    *_of("one syllable off", WIRES, "silver", "银线"),
 ]  # fmt: skip
+
+# Names as a store of an operating room has them, many but one syllable apart.
+PRODUCTS = (
+    "纱布 纱布块 纱布垫 纱布条 纱布卷 纱布片 纱布球 纱布绷带 显影纱布 凡士林纱布 碘仿纱条 棉球 棉垫 棉片 "
+    "脑棉片 绷带 弹力绷带 可吸收缝线 不可吸收缝线 丝线 1号丝线 4号丝线 7号丝线 10号丝线 0号丝线 "
+    "3-0丝线 4-0丝线 带针缝线 聚丙烯缝线 尼龙线 钢丝 止血钳 持针钳 组织钳 卵圆钳 巾钳 血管钳 直角钳 "
+    "分离钳 抓钳 活检钳 取石钳 咬骨钳 止血夹 钛夹 结扎夹 血管夹 动脉夹 动脉瘤夹 止血带 止血粉 止血纱布 "
+    "止血海绵 止血绫 明胶海绵 骨蜡 导尿管 导尿包 导流管 引流管 引流袋 引流瓶 导引管 导丝 导管 胃管 "
+    "吸引管 吸引器 吸引头 吸痰管 吸氧管 气管插管 气管导管 硬膜外导管 中心静脉导管 输液管 输液器 输血器 "
+    "注射器 注射针 穿刺器 穿刺针 5mm穿刺器 10mm穿刺器 12mm穿刺器 电极板 电刀 电刀笔 电凝钩 "
+    "电凝钳 双极电凝 超声刀 超声刀头 手术刀 手术刀片 手术衣 手术巾 手术单 手术膜 手术剪 组织剪 线剪 手套 "
+    "无菌手套 外科手套 敷贴 敷料 创可贴 切口膜 切口保护套 标本袋 取物袋 套管 套管针 套扎器 吻合器 "
+    "直线吻合器 圆形吻合器 管型吻合器 切割吻合器 直线切割吻合器 闭合器 缝合器 皮肤缝合器 缝合针 缝针 圆针 "
+    "角针 三角针 钉仓 白色钉仓 蓝色钉仓 骨钉 骨板 钢板 钢钉 螺钉 克氏针 节育器 一次性使用乳胶导尿管 "
+    "一次性使用硅胶导尿管 一次性中性电极板 一次性双极电极板 双腔导尿管 三腔导尿管 双腔气管插管 单腔气管插管 "
+    "补片 人工血管 支架 输尿管支架 胆道支架 球囊 球囊导管 扩张球囊 10毫升注射器 5毫升注射器 "
+    "20毫升注射器 50ml注射器 "
+).split()
