@@ -69,9 +69,9 @@ _TAILS = (
     r"[1这那][个块把根卷片支包条枚副]|是|对|确认|确定|没错|好|了|用了|用过了?|拿了|开了"
     r"|有|[哈啦喽]|谢谢|请?[记登][录记]"
 )
-_LEAD = re.compile(f"(?:{_LEADS})*+")
-_TAIL = re.compile(f"(?:{_TAILS})*+")
-_BETWEEN = re.compile(f"(?:{_TAILS}|{_LEADS}|和|跟)*+")
+_LEAD = re.compile(_LEADS)
+_TAIL = re.compile(_TAILS)
+_BETWEEN = re.compile(f"{_TAILS}|{_LEADS}|和|跟")
 
 
 def understand(text: str, options: Sequence[AnswerOption]) -> Understood:  # noqa: PLR0911  a rule, a return
@@ -130,7 +130,7 @@ def _named(  # noqa: PLR0911  a rule, a return
         meant[-1] = (meant[-1][0], not meant[-1][1])
         if not meant[-1][1]:
             return _unclear("denied_twice")
-    elif not _TAIL.fullmatch(after):
+    elif not _is_all(_TAIL, after):
         return _unclear("unknown_words_after")
     chosen = {mention.label for mention, is_denied in meant if not is_denied}
     denied = {mention.label for mention, is_denied in meant if is_denied}
@@ -148,7 +148,7 @@ def _led_by(gap: str, *, is_first: bool) -> tuple[bool, bool]:
     words = gap
     if (correction := _CORRECTION.search(words)) is not None:
         # 不对，是B: what is denied is what was said or asked before.
-        if not is_first and not _BETWEEN.fullmatch(words[: correction.start()]):
+        if not is_first and not _is_all(_BETWEEN, words[: correction.start()]):
             return False, False
         return _led_by(words[correction.end() :], is_first=False)
     carried = _LEAD if is_first else _BETWEEN
@@ -156,11 +156,11 @@ def _led_by(gap: str, *, is_first: bool) -> tuple[bool, bool]:
     if len(denials) > 1:
         return False, False
     if not denials:
-        return False, carried.fullmatch(words) is not None
+        return False, _is_all(carried, words)
     (denial,) = denials
     led = words[denial.end() :]
     # 不是，是纱布 denies something else, and nobody knows what.
-    known = bool(carried.fullmatch(words[: denial.start()]) and _LEAD.fullmatch(led)) and not led.startswith("是")
+    known = _is_all(carried, words[: denial.start()]) and _is_all(_LEAD, led) and not led.startswith("是")
     # 不纱布 is no way to say it: the 不 may belong to the name of another product.
     return True, known and denial[0] not in ("不", "没", "非", "别", "不要", "不用")
 
@@ -176,7 +176,7 @@ def _none_of_them(rest: str, none: re.Match[str], found: list[Mention], options:
         return _unclear("none_and_name")
     if found and {each.label for each in found} != {option.label for option in options}:
         return _unclear("none_of_some")
-    if not _BETWEEN.fullmatch(around.replace(_MASK, "")):
+    if not _is_all(_BETWEEN, around.replace(_MASK, "")):
         return _unclear("none_and_more")
     return Understood(meaning=Meaning.REJECTED, why="none")
 
@@ -193,10 +193,23 @@ def _masked(said: str, found: list[Mention]) -> str:
     return "".join((*parts, said[at:]))
 
 
+def _is_all(carriers: re.Pattern[str], words: str) -> bool:
+    return _carried(carriers, words) == len(words)
+
+
+def _carried(carriers: re.Pattern[str], words: str) -> int:
+    """How far the words are carriers. What is taken is not given back, as by possessive quantifiers; those of Debian's
+    Python 3.11.2 go wrong beside a lookahead.
+    """
+    at = 0
+    while (found := carriers.match(words, at)) is not None and found.end() > at:
+        at = found.end()
+    return at
+
+
 def _bare(said: str) -> str:
     """Without the carriers around it."""
-    match = _LEAD.match(said)
-    core = said[match.end() :] if match else said
+    core = said[_carried(_LEAD, said) :]
     while core and any(core.endswith(word) for word in ("了", "个", "哈", "啦", "谢谢")):
         core = core[:-1] if not core.endswith("谢谢") else core[:-2]
     return core
