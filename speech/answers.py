@@ -119,7 +119,7 @@ def _named(  # noqa: PLR0911  a rule, a return
             return _unclear("unknown_words_before")
         if meant and _CORRECTION.search(gap):
             meant = []  # what was said before was not meant
-        elif meant and is_denied and not mention.is_name_of(meant[-1][0].label):
+        elif meant and is_denied and mention.label != meant[-1][0].label:
             # 第一个不是第二个: either may be the one that is denied.
             return _unclear("denied_between")
         elif meant and not is_denied and meant[-1][1] and ("就是" in gap or not re.search("是|用", gap)):

@@ -40,9 +40,6 @@ class Mention:
     end: int
     label: str | None
 
-    def is_name_of(self, label: str | None) -> bool:
-        return self.label == label
-
 
 @dataclass(frozen=True, slots=True)
 class _Hit:

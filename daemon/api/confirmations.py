@@ -11,8 +11,9 @@ from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
 from daemon.domain.ledger import Source
+from daemon.services.answers import Recorded
 from daemon.services.questions import Pending
-from daemon.services.settle import Answer, pending, settle
+from daemon.services.settle import Answer, settle
 
 router = APIRouter(prefix="/client/surgeries/{surgery_id}/pending-confirmation", tags=["client"])
 
@@ -78,18 +79,10 @@ async def resolve(
 ) -> schemas.SurgeryResolveResponse:
     """录音先保存，再识别，再入账或关闭。422 `VOICE_*` 时待确认项不变，`retry_remaining` 是剩余的语音重试次数。"""
     await check_surgery(caller, surgery_id, parts)
-    async with parts.unit.read() as tx:
-        await pending(tx, surgery_id, confirmation_id)
-    if not (audio.filename or "").lower().endswith(".wav"):
-        raise errors.VoiceAudioInvalid(
-            f"audio 必须是 .wav 文件，收到文件名「{(audio.filename or '')[:80]}」。",
-            surgery_id=surgery_id,
-            confirmation_id=confirmation_id,
-        )
     resolved = await parts.answers.resolve(
         surgery_id,
         confirmation_id,
-        await audio.read(),
+        Recorded(filename=audio.filename or "", content=await audio.read()),
         (doctor_id or parts.settings.surgery.doctor_id).strip(),
         now,
     )

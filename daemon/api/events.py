@@ -1,23 +1,28 @@
 """`WS /client/surgeries/{id}/events`: every fact of a surgery as it commits, from the beginning or from `?after=`."""
 
-import asyncio
 import re
-from contextlib import suppress
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, WebSocket
 
 from daemon.api import schemas
 from daemon.api.context import SURGERY_ID, Context, caller_of, check_surgery, context
 from daemon.api.errors import Forbidden, Unauthorized
 from daemon.api.keys import Right
+from daemon.api.sockets import (
+    BAD_REQUEST,
+    FELL_BEHIND,
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_MANY,
+    UNAUTHORIZED,
+    Refusal,
+    told_until_closed,
+)
 from daemon.domain.errors import SurgeryNotFound
 from daemon.feed import FellBehind
 from daemon.services import read
 
 router = APIRouter()
-
-# Close codes of our own carry the HTTP status they stand for.
-BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, FELL_BEHIND = 4422, 4401, 4403, 4404, 4429, 4408
 
 
 @router.websocket("/client/surgeries/{surgery_id}/events")
@@ -26,33 +31,19 @@ async def events(socket: WebSocket, surgery_id: str) -> None:
     await socket.accept()
     try:
         after = await _allowed(socket, parts, surgery_id)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         await socket.close(refusal.code, refusal.reason)
         return
-    watching = asyncio.create_task(_until_closed(socket))
-    telling = asyncio.create_task(_tell(socket, parts, surgery_id, after))
-    done, running = await asyncio.wait([watching, telling], return_when=asyncio.FIRST_COMPLETED)
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    for task in done:
-        with suppress(WebSocketDisconnect):
-            task.result()
-
-
-class _Refusal(Exception):
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason
+    await told_until_closed(socket, _tell(socket, parts, surgery_id, after))
 
 
 async def _allowed(socket: WebSocket, parts: Context, surgery_id: str) -> int:
-    """The seq to go on after. Raises _Refusal."""
+    """The seq to go on after. Raises Refusal."""
     after = socket.query_params.get("after", "0")
     if not re.fullmatch(SURGERY_ID, surgery_id) or not re.fullmatch("[0-9]{1,15}", after):
-        raise _Refusal(BAD_REQUEST, "surgery_id 须为 6 位数字，after 须为非负整数")
+        raise Refusal(BAD_REQUEST, "surgery_id 须为 6 位数字，after 须为非负整数")
     if parts.feed.listeners >= parts.settings.server.event_clients_max:
-        raise _Refusal(TOO_MANY, "事件连接数已达上限")
+        raise Refusal(TOO_MANY, "事件连接数已达上限")
     try:
         caller = caller_of(socket, parts)
         if caller is not None and not caller.may(Right.READ):
@@ -60,11 +51,11 @@ async def _allowed(socket: WebSocket, parts: Context, surgery_id: str) -> int:
         await check_surgery(caller, surgery_id, parts)
         await read.surgery(parts.unit, surgery_id, archive=parts.archive)
     except Unauthorized:
-        raise _Refusal(UNAUTHORIZED, "缺少有效的 API 密钥") from None
+        raise Refusal(UNAUTHORIZED, "缺少有效的 API 密钥") from None
     except Forbidden:
-        raise _Refusal(FORBIDDEN, "该 API 密钥无权查看此手术") from None
+        raise Refusal(FORBIDDEN, "该 API 密钥无权查看此手术") from None
     except SurgeryNotFound as error:
-        raise _Refusal(NOT_FOUND, error.message) from None
+        raise Refusal(NOT_FOUND, error.message) from None
     return int(after)
 
 
@@ -85,9 +76,3 @@ async def _tell(socket: WebSocket, parts: Context, surgery_id: str, after: int) 
             if fact.surgery_id == surgery_id and (fact.seq > after or fact.run_id != run.id):
                 await socket.send_text(schemas.event(fact).model_dump_json())
                 after = fact.seq
-
-
-async def _until_closed(socket: WebSocket) -> None:
-    """What a client sends is not ours to read; its going away is."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass

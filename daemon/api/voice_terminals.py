@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Path, WebSocket
 from pydantic import BaseModel
 
 from daemon.api import schemas
 from daemon.api.confirmations import pending_response
 from daemon.api.context import Context, Parts, caller_of, context, needs
 from daemon.api.errors import TABLE, Forbidden, Unauthorized, answers
-from daemon.api.events import BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_MANY, UNAUTHORIZED
 from daemon.api.keys import Caller, Right
+from daemon.api.sockets import BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_MANY, UNAUTHORIZED, Refusal, told_until_closed
 from daemon.domain.errors import Refused, VoiceTerminalNotFound
 from daemon.services.questions import Pending
 from daemon.services.terminals import Asked, Terminal
@@ -33,8 +33,6 @@ _LOOK_AGAIN_S = 60.0
 _LEDGER_AGAIN_S = 2.0
 # Longer than a network stumbles; a screen that takes nothing for so long asks nobody anything.
 _TAKEN_WITHIN_S = 20.0
-# Of a close frame.
-_REASON_BYTES_MAX = 123
 _SILENCE = Spoken(mp3=b"", provider="", duration_s=0.0)
 
 Answerer = Annotated[Caller | None, Depends(needs(Right.ANSWER))]
@@ -90,19 +88,11 @@ async def terminal(socket: WebSocket) -> None:
     await socket.accept()
     try:
         connecting = _allowed(socket, parts)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         await socket.close(refusal.code, refusal.reason)
         return
     with parts.terminals.listening() as changed:
-        watching = asyncio.create_task(_until_closed(socket))
-        telling = asyncio.create_task(tell(socket.send_text, parts, connecting, changed))
-        done, running = await asyncio.wait([watching, telling], return_when=asyncio.FIRST_COMPLETED)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    for task in done:
-        with suppress(WebSocketDisconnect):
-            task.result()
+        await told_until_closed(socket, tell(socket.send_text, parts, connecting, changed))
 
 
 async def tell(
@@ -176,30 +166,24 @@ def _question(parts: Context, terminal: Terminal, surgery_id: str | None, asked:
     return VoicePendingUnspoken.model_validate({**body, "error": {"code": code, "message": error.message}})
 
 
-class _Refusal(Exception):
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
-
-
 def _allowed(socket: WebSocket, parts: Context) -> Terminal:
-    """The terminal that connects. Raises _Refusal."""
+    """The terminal that connects. Raises Refusal."""
     terminal_id = socket.query_params.get("terminal_id", "")
     if not 1 <= len(terminal_id) <= TERMINAL_ID_MAX:
-        raise _Refusal(BAD_REQUEST, f"terminal_id 须为 1 至 {TERMINAL_ID_MAX} 个字符")
+        raise Refusal(BAD_REQUEST, f"terminal_id 须为 1 至 {TERMINAL_ID_MAX} 个字符")
     if parts.terminals.listeners >= parts.settings.server.event_clients_max:
-        raise _Refusal(TOO_MANY, "语音终端连接数已达上限")
+        raise Refusal(TOO_MANY, "语音终端连接数已达上限")
     try:
         caller = caller_of(socket, parts)
         if caller is not None and not caller.may(Right.ANSWER):
             raise Forbidden
         return _of(caller, terminal_id, parts)
     except Unauthorized:
-        raise _Refusal(UNAUTHORIZED, "缺少有效的 API 密钥") from None
+        raise Refusal(UNAUTHORIZED, "缺少有效的 API 密钥") from None
     except Forbidden:
-        raise _Refusal(FORBIDDEN, "该 API 密钥无权作为此语音终端") from None
+        raise Refusal(FORBIDDEN, "该 API 密钥无权作为此语音终端") from None
     except VoiceTerminalNotFound as error:
-        raise _Refusal(NOT_FOUND, error.message) from None
+        raise Refusal(NOT_FOUND, error.message) from None
 
 
 def _of(caller: Caller | None, terminal_id: str, parts: Context) -> Terminal:
@@ -208,9 +192,3 @@ def _of(caller: Caller | None, terminal_id: str, parts: Context) -> Terminal:
     if caller is not None and caller.rooms is not None and found.room not in caller.rooms:
         raise Forbidden
     return found
-
-
-async def _until_closed(socket: WebSocket) -> None:
-    """What a terminal sends is not ours to read; its going away is."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass

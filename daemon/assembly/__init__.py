@@ -10,7 +10,7 @@ from daemon.domain.catalogue import Catalogue
 from daemon.health import Health
 from daemon.pipeline.evidence import EvidenceRules
 from daemon.services.objects import Objects, Retention
-from daemon.storage.catalogue_file import read_catalogue
+from daemon.storage.catalogue_file import ITEM_TEXT_MAX, read_catalogue
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
 from inference.batcher import Batcher, Prediction
@@ -18,8 +18,6 @@ from inference.model import Model
 from inference.sightings import Rules
 from streams.frame import Picture
 from streams.source import SourceConfig
-
-LABEL_MAX = 200
 
 
 class OpenToAll(ConfigError):
@@ -36,9 +34,9 @@ def load_model(settings: Settings) -> Model:
     assert model.path is not None
     loaded = Model.load(model.path, device=model.device, labels=model.labels, threads=model.threads)
     # What the ledger takes, the archive must take too.
-    if long := [label for label in loaded.labels if len(label) > LABEL_MAX]:
+    if long := [label for label in loaded.labels if len(label) > ITEM_TEXT_MAX]:
         raise ConfigError(
-            f"model.labels: {long[0][:40]!r}... has {len(long[0])} characters; expected at most {LABEL_MAX}"
+            f"model.labels: {long[0][:40]!r}... has {len(long[0])} characters; expected at most {ITEM_TEXT_MAX}"
         )
     return loaded
 

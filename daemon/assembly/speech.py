@@ -19,7 +19,7 @@ from speech.errors import ProviderUnusable
 from speech.provider import Recognizer, Synthesizer
 
 if TYPE_CHECKING:
-    from speech.baidu import BaiduRules
+    from speech.baidu_wire import BaiduRules
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,7 @@ Say = Callable[[str, bool, str], None]
 
 
 def spoken_names(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
-    """Product -> all that a person may call it."""
-    return {each.name: (each.name, *each.aliases, *each.codes) for each in catalogue.products}
+    return {each.name: each.spoken for each in catalogue.products}
 
 
 def warn_of_sound_alikes(catalogue: Catalogue) -> None:
@@ -127,7 +126,7 @@ def recognizer(name: str, speech: SpeechSettings) -> Recognizer:
 
 
 def _baidu_rules(baidu: BaiduSettings) -> "BaiduRules":
-    from speech.baidu import BaiduRules, Secret
+    from speech.baidu_wire import BaiduRules, Secret
 
     return BaiduRules(
         app_id=_set(baidu.app_id),

@@ -85,7 +85,7 @@ def _options(settings: "Settings", names: str) -> "list[AnswerOption]":
     options = []
     for word in words:
         product = catalogue.find(word)
-        also = (product.name, *product.aliases, *product.codes) if product else ()
+        also = product.spoken if product else ()
         options.append(AnswerOption(label=word, names=tuple(dict.fromkeys((word, *also)))))
     return options
 

@@ -19,6 +19,11 @@ class Product:
     def codes(self) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.code.split("/") if part.strip())
 
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """All that a person may call it."""
+        return (self.name, *self.aliases, *self.codes)
+
 
 class DuplicateWord(ValueError):
     """Two products of the catalogue share a name, an alias or a code, so that word would name neither."""
@@ -31,7 +36,7 @@ class Catalogue:
         self.products = tuple(products)
         self._by_word: dict[str, Product] = {}
         for product in self.products:
-            for word in {product.name, product.code, *product.aliases, *product.codes} - {""}:
+            for word in {product.code, *product.spoken} - {""}:
                 other = self._by_word.setdefault(_key(word), product)
                 if other is not product:
                     raise DuplicateWord(f"{word!r} names both {other.name!r} and {product.name!r}")
@@ -120,11 +125,7 @@ def similar_names(word: str, catalogue: Catalogue, labels: Iterable[str]) -> lis
     """Names that may have been meant, the likeliest first, at most three."""
     names = {label: label for label in labels}
     if catalogue.products:
-        names = {
-            each: product.name
-            for product in catalogue.products
-            for each in (product.name, *product.aliases, *product.codes)
-        }
+        names = {each: product.name for product in catalogue.products for each in product.spoken}
     near = difflib.get_close_matches(word, names, n=6, cutoff=0.4)
     return list(dict.fromkeys(names[each] for each in near))[:3]
 

@@ -58,6 +58,14 @@ class AnswerRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An uploaded file, as its client named it."""
+
+    filename: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """audio_key: None where the recording could not be kept."""
 
@@ -80,12 +88,15 @@ class Answers:
         self._hearing = asyncio.Semaphore(rules.hearing_max)
 
     async def resolve(
-        self, surgery_id: str, confirmation_id: str, recording: bytes, doctor_id: str, clock: Callable[[], datetime]
+        self, surgery_id: str, confirmation_id: str, recorded: Recorded, doctor_id: str, clock: Callable[[], datetime]
     ) -> Resolved:
         """Raises the errors of `settle`, any VoiceRefused, VoiceNotConfigured, AsrFailed, AnswerNotKept."""
         async with self._unit.read() as tx:
             run, question = await pending(tx, surgery_id, confirmation_id)
-        heard, audio_key = await self._heard(run, question, recording)
+        if not recorded.filename.lower().endswith(".wav"):
+            told = f"audio 必须是 .wav 文件，收到文件名「{recorded.filename[:80]}」。"
+            raise self._refused(question, errors.VoiceAudioInvalid, told)
+        heard, audio_key = await self._heard(run, question, recorded.content)
         understood = understand(heard.text, [self._spoken_of(option) for option in question.options])
         self._metrics.answers.labels(heard.provider, understood.meaning.value).inc()
         if understood.meaning in _UNSETTLED:
@@ -185,7 +196,7 @@ class Answers:
         """Everything a person may call it."""
         names = [option.item.item_name, option.item.item_id, option.label]
         if product := self._catalogue.find(option.item.item_name):
-            names += [product.name, *product.aliases, *product.codes]
+            names += product.spoken
         return AnswerOption(label=option.label, names=tuple(dict.fromkeys(name for name in names if name.strip())))
 
 

@@ -14,7 +14,8 @@ import pytest
 from aip import AipSpeech
 
 from speech.audio import wav_bytes
-from speech.baidu import BaiduRecognizer, BaiduRules, BaiduSynthesizer, Secret
+from speech.baidu import BaiduRecognizer, BaiduSynthesizer
+from speech.baidu_wire import BaiduRules, Secret
 from speech.errors import (
     NotUnderstood,
     ProviderFailed,

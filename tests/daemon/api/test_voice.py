@@ -156,6 +156,10 @@ async def test_files_that_are_no_answer_are_refused_and_not_counted(
     ):
         detail = refused(await resolve(daemon, question, content), 422, code)
         assert detail["retry_remaining"] == left
+    path = f"/client/surgeries/{SURGERY}/pending-confirmation/{question}/resolve"
+    named = await daemon.http.post(path, files={"audio": ("answer.mp3", WAV, "audio/wav")})
+    detail = refused(named, 422, "VOICE_AUDIO_INVALID")
+    assert (detail["retry_remaining"], "answer.mp3" in detail["message"]) == (1, True)
     assert server.calls.asr == 0, "nobody is asked about what is no answer"
 
 
