@@ -96,6 +96,8 @@ class Unit:
         """Raises LedgerUnavailable when the database does not answer."""
         with _translated():
             async with self._engine.connect() as connection:
+                # From its cache, a connection that has just written would answer for a file that is gone.
+                await connection.exec_driver_sql("PRAGMA shrink_memory")
                 await connection.execute(sa.text("SELECT 1 FROM surgeries LIMIT 1"))
         self.last_progress_mono_s = time.monotonic()
 
