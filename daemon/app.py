@@ -33,6 +33,7 @@ from daemon.assembly import (
     source_of,
     zone_of,
 )
+from daemon.assembly.imaging_jobs import imaging_of
 from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
 from daemon.bridge import off_loop
 from daemon.config import Settings
@@ -118,10 +119,12 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     said = partial(_said, asyncio.get_running_loop(), health)
     voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
     questions = Questions(unit, voice, objects)
+    imaging = imaging_of(settings, unit, health)
     terminals = Terminals(unit, questions, _terminals_of(settings), settings.room_of)
     followers += [questions, terminals]
     metrics.read_from(lambda: readings(pipeline, feed))
     metrics.read_from(lambda: object_readings(objects, evidence))
+    metrics.read_from(imaging.readings)
     labels = Labels(names=model.labels, background=background_of(settings, model))
     surgeries = Surgeries(
         unit,
@@ -150,6 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         objects=objects,
         questions=questions,
         terminals=terminals,
+        imaging=imaging,
         answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
         model_name=model.path.name,
         provider=model.provider,
@@ -160,6 +164,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         async with _at_work(parts, telling):
             yield parts
     finally:
+        await imaging.close()
         if archive is not None:
             await archive.close()
         await engine.dispose()
@@ -179,6 +184,7 @@ async def _at_work(parts: Parts, telling: Telling) -> AsyncIterator[None]:
         "objects": context.objects.run(),
         "questions": context.questions.run(),
         "terminals": context.terminals.run(),
+        "imaging": context.imaging.run(),
         "watchdog": watchdog(progress, stuck_after_s=_STUCK_AFTER_S),
     }
     if context.archiver is not None:
@@ -187,6 +193,7 @@ async def _at_work(parts: Parts, telling: Telling) -> AsyncIterator[None]:
         background = [group.create_task(each, name=name) for name, each in work.items()]
         await telling.catch_up()
         await context.objects.recover()
+        await context.imaging.recover()
         await context.surgeries.resume(datetime.now(UTC))
         try:
             yield

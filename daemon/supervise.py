@@ -4,11 +4,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import stamina
 import stamina.instrumentation
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Each caller says in its own words what failed and when it tries again.
 stamina.instrumentation.set_on_retry_hooks([])
@@ -59,3 +62,16 @@ async def keep_running(
                         raise
             if was_healthy:
                 break
+
+
+async def attempted(attempt: Awaitable[T], *, expected: type[Exception]) -> T | Exception:
+    """What it returns, or a bug in it as a value, so that one job's bug is that job's end only.
+
+    What is expected to go wrong is raised.
+    """
+    try:
+        return await attempt
+    except expected:
+        raise
+    except Exception as error:  # noqa: BLE001  this is where
+        return error

@@ -14,11 +14,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
 from pydantic import BaseModel
 
-from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries, voice_terminals
+from daemon.api import confirmations, corrections, errors, events, imaging, schemas, status, surgeries, voice_terminals
+from daemon.api.imaging_schemas import AnalysisRequest, StudyRequest
 from daemon.api.keys import RIGHTS, Right
 from daemon.config import load
 from daemon.config.sections import InferenceSettings
 from daemon.domain.facts import FactKind
+from daemon.domain.imaging import JobError, JobState
 from daemon.pipeline.readings import COUNTERS
 from daemon.storage.consumption_log import COLUMNS, STATUS
 from inference.decisions import REASONS
@@ -29,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 HIS = ROOT / "docs" / "his-integration.zh-CN.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 MODEL = ROOT / "docs" / "model.md"
-DOCUMENTS = [HIS, OPERATIONS, MODEL, ROOT / "README.md", ROOT / "README.zh-CN.md"]
+IMAGING = ROOT / "docs" / "imaging.zh-CN.md"
+DOCUMENTS = [HIS, OPERATIONS, MODEL, IMAGING, ROOT / "README.md", ROOT / "README.zh-CN.md"]
 
 
 @cache
@@ -62,6 +65,30 @@ def test_the_his_guide_names_every_route_and_no_other() -> None:
     assert named == real
 
 
+def test_the_imaging_guide_names_every_route_and_no_other() -> None:
+    app = FastAPI()
+    app.include_router(imaging.router)
+    real = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
+    real |= {f"WS {route.path}" for route in imaging.router.routes if isinstance(route, APIWebSocketRoute)}
+
+    assert set(re.findall(r"`((?:GET|POST|PUT|DELETE|WS) /[^`?]*)`", text(IMAGING))) == real
+
+
+@pytest.mark.parametrize("model", [AnalysisRequest, StudyRequest])
+def test_the_imaging_guide_names_every_field(model: type[BaseModel]) -> None:
+    assert [name for name in model.model_fields if f"`{name}`" not in text(IMAGING)] == []
+
+
+def test_the_imaging_guide_names_every_state_step_and_error_of_a_job() -> None:
+    from daemon.services.imaging import fundus, pathology
+
+    written = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in (fundus, pathology))
+    steps = set(re.findall(r'name="([a-z_]+)"', written))
+
+    assert len(steps) == 8
+    assert [word for word in (*JobState, *JobError, *steps) if f"`{word}`" not in text(IMAGING)] == []
+
+
 def test_the_his_guide_names_every_code_and_no_other() -> None:
     real = {code for _, code in errors.TABLE.values()} | {code for _, code, _ in errors.FIXED.values()}
     real |= {code for code, _ in errors.HTTP.values()}
@@ -70,11 +97,13 @@ def test_the_his_guide_names_every_code_and_no_other() -> None:
     real |= set(re.findall(r'(?:body\(|code, message = .*)"([A-Z_]{6,})"', written))
 
     assert {"VALIDATION_ERROR", "INTERNAL_ERROR", "TOO_MANY_REQUESTS", "HTTP_ERROR"} <= real
-    assert set(re.findall(r"`([A-Z]{2,}(?:_[A-Z]+)+|UNAUTHORIZED|FORBIDDEN)`", text(HIS))) == real
+    named = set(re.findall(r"`([A-Z]{2,}(?:_[A-Z]+)+|UNAUTHORIZED|FORBIDDEN)`", text(HIS)))
+    named |= set(re.findall(r"`(IMAGING_[A-Z_]+)`", text(IMAGING)))
+    assert named == real
 
 
 def test_the_his_guide_gives_each_code_its_status() -> None:
-    rows = set(re.findall(r"^\| (\d{3}) \| `([A-Z_]+)` \|", text(HIS), re.MULTILINE))
+    rows = set(re.findall(r"^\| (\d{3}) \| `([A-Z_]+)` \|", text(HIS) + text(IMAGING), re.MULTILINE))
     wrong = [
         f"{code} is {answered}"
         for answered, code in [*errors.TABLE.values(), *[entry[:2] for entry in errors.FIXED.values()]]
@@ -118,14 +147,11 @@ def test_the_his_guide_says_which_role_may_do_what() -> None:
     rows = {
         cells[0].strip("` "): ["不" not in cell for cell in cells[1:]]
         for line in text(HIS).splitlines()
-        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 5
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 6
         if cells[0].strip("` ") in RIGHTS
     }
 
-    assert rows == {
-        role.value: [right in rights for right in (Right.START_END, Right.READ, Right.ANSWER, Right.CORRECT)]
-        for role, rights in RIGHTS.items()
-    }
+    assert rows == {role.value: [right in rights for right in (*Right,)] for role, rights in RIGHTS.items()}
 
 
 def test_every_close_code_is_in_the_his_guide() -> None:
@@ -182,7 +208,12 @@ def test_a_client_waits_longer_than_a_start_may_take() -> None:
 def metrics() -> set[str]:
     """The names that the code gives its metrics, as Prometheus shows them."""
     found: set[str] = set()
-    for name in ("daemon/metrics.py", "daemon/pipeline/readings.py", "daemon/services/archive.py"):
+    for name in (
+        "daemon/metrics.py",
+        "daemon/pipeline/readings.py",
+        "daemon/services/archive.py",
+        "daemon/services/imaging/jobs.py",
+    ):
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 kind, value = ast.unparse(node.func), node.args[0].value

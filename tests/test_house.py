@@ -102,7 +102,7 @@ def test_the_example_names_no_key_that_is_not_there() -> None:
 def test_the_example_loads_with_every_line_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OR_CAM_01_PASSWORD", "one")
     monkeypatch.setenv("OR_CAM_02_PASSWORD", "two")
-    lines = [re.sub(r"^# (?=[a-z_]+ = )", "", line) for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
+    lines = [re.sub(r"^# (?=[a-z_0-9]+ = )", "", line) for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
     # It names a file of the site, which is not here.
     whole = tmp_path / "orwatch.toml"
     whole.write_text("\n".join(line for line in lines if not line.startswith("site_json")), encoding="utf-8")
@@ -133,7 +133,7 @@ def example_lines() -> dict[str, Any]:
             # The names under these are the site's.
             inner = ["*" for _ in parts[1:]] if parts[0] in ("cameras", "rooms") else parts[1:]
             section = ".".join([parts[0], *inner]) + "."
-        elif re.match(r"(# )?[a-z_]+ = ", line):
+        elif re.match(r"(# )?[a-z_0-9]+ = ", line):
             [(key, value)] = tomllib.loads(line.removeprefix("# ")).items()
             found.setdefault(f"{section}{key}", value)
     return found

@@ -1,12 +1,15 @@
 """Puts the control plane together: routes, errors, limits, and docs that need no internet."""
 
+from functools import partial
+
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from daemon import __version__
-from daemon.api import confirmations, corrections, errors, events, status, surgeries, voice_terminals
+from daemon.api import confirmations, corrections, errors, events, imaging, status, surgeries, voice_terminals
 from daemon.api.context import Context
 from daemon.api.limits import BodyLimit, RateLimit
+from daemon.config import Settings
 
 _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询消耗结果、处理待确认耗材。
 
@@ -17,10 +20,17 @@ _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询�
 def create_api(context: Context) -> ASGIApp:
     app = FastAPIOffline(title="orwatch", version=__version__, description=_ABOUT)
     app.state.context = context
-    for module in (status, surgeries, confirmations, corrections, events, voice_terminals):
+    for module in (status, surgeries, confirmations, corrections, events, voice_terminals, imaging):
         app.include_router(module.router)
     errors.install(app)
     server = context.settings.server
-    app.add_middleware(BodyLimit, max_bytes=server.body_max_kib * 1024)
+    app.add_middleware(BodyLimit, max_bytes=partial(_body_max, context.settings))
     app.add_middleware(RateLimit, per_minute=server.rate_per_minute)
     return app
+
+
+def _body_max(settings: Settings, path: str) -> int:
+    """Pictures and slides are bounded by their own setting, and file by file."""
+    if path in imaging.UPLOADS:
+        return settings.imaging.upload_max_mib * 2**20
+    return settings.server.body_max_kib * 1024

@@ -21,6 +21,7 @@ from daemon.services import read
 from daemon.services.answers import Answers
 from daemon.services.archive import Archiver
 from daemon.services.correct import Corrections
+from daemon.services.imaging.jobs import Imaging
 from daemon.services.objects import Objects
 from daemon.services.questions import Questions
 from daemon.services.surgeries import Surgeries
@@ -49,6 +50,7 @@ class Context:
     questions: Questions
     answers: Answers
     terminals: Terminals
+    imaging: Imaging
     model_name: str
     provider: str
     zone: tzinfo | None

@@ -70,6 +70,17 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     domain.VoiceAnswerUnclear: (422, "VOICE_ANSWER_UNCLEAR"),
     domain.VoiceAnswerUnsure: (422, "VOICE_ANSWER_UNSURE"),
     domain.VoiceAnswerCancelled: (422, "VOICE_ANSWER_CANCELLED"),
+    domain.ImagingNotConfigured: (503, "IMAGING_NOT_CONFIGURED"),
+    domain.ImagingInputInvalid: (422, "IMAGING_INPUT_INVALID"),
+    domain.ImagingInputTooLarge: (413, "IMAGING_INPUT_TOO_LARGE"),
+    domain.ImagingPathForbidden: (403, "IMAGING_PATH_FORBIDDEN"),
+    domain.ImagingJobNotFound: (404, "IMAGING_JOB_NOT_FOUND"),
+    domain.ImagingJobEnded: (409, "IMAGING_JOB_ENDED"),
+    domain.ImagingJobNotFailed: (409, "IMAGING_JOB_NOT_FAILED"),
+    domain.ImagingResultNotReady: (409, "IMAGING_RESULT_NOT_READY"),
+    domain.ImagingFileNotFound: (404, "IMAGING_FILE_NOT_FOUND"),
+    domain.ImagingQueueFull: (503, "IMAGING_QUEUE_FULL"),
+    domain.ImagingStorageFull: (503, "IMAGING_STORAGE_FULL"),
 }
 # Messages of these carry no detail of ours to the client.
 FIXED: dict[type[Exception], tuple[int, str, str]] = {

@@ -17,6 +17,7 @@ class Right(StrEnum):
     READ = "read"
     ANSWER = "answer"
     CORRECT = "correct"
+    IMAGING = "imaging"
 
 
 class Role(StrEnum):
@@ -26,7 +27,7 @@ class Role(StrEnum):
 
 
 RIGHTS = {
-    Role.HIS: frozenset({Right.START_END, Right.READ}),
+    Role.HIS: frozenset({Right.START_END, Right.READ, Right.IMAGING}),
     Role.NURSE: frozenset({Right.ANSWER, Right.READ, Right.CORRECT}),
     Role.ADMIN: frozenset(Right),
 }

@@ -1,6 +1,7 @@
 """Bounds on what a caller may send: bytes per request and requests per minute. Plain ASGI, before anything parses."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from limits import RateLimitItemPerMinute
@@ -16,7 +17,8 @@ from daemon.api.errors import HTTP, body
 class BodyLimit:
     """413 for a body over the limit, whether or not its length was announced."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: Callable[[str], int]) -> None:
+        """max_bytes: by path."""
         self._app = app
         self._max_bytes = max_bytes
 
@@ -24,8 +26,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._max_bytes(scope["path"])
         announced = HTTPConnection(scope).headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        if announced.isdigit() and int(announced) > max_bytes:
             await self._refuse(send)
             return
         received = 0
@@ -34,7 +37,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise HTTPException(413)
             return message
 

@@ -12,6 +12,8 @@ from daemon.cli.db import db
 from daemon.cli.demo import demo
 from daemon.cli.evaluate import evaluate
 from daemon.cli.failures import told
+from daemon.cli.fundus import fundus
+from daemon.cli.pathology import pathology
 from daemon.cli.record import report
 from daemon.cli.run import run
 from daemon.cli.speech import speech
@@ -55,7 +57,8 @@ def about(
 ) -> None:
     """Watches an operating room's cameras and keeps the tally of what was used.
 
-    Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, 130 stopped by Ctrl-C; `fundus`
+    knows 3, too: still being analyzed.
     """
 
 
@@ -64,3 +67,5 @@ for command in (run, check, demo, analyze, evaluate, watch, report):
 orwatch.add_typer(cameras, name="cameras")
 orwatch.add_typer(db, name="db")
 orwatch.add_typer(speech, name="speech")
+orwatch.add_typer(pathology, name="pathology")
+orwatch.add_typer(fundus, name="fundus")

@@ -143,7 +143,11 @@ def _explain(error: ValidationError, path: Path | None) -> str:
 
 def _shown(key: str, value: Any) -> str:
     """An address is not shown either: one that is refused may be so for the password in it."""
-    return "(hidden)" if key.endswith(("url", "endpoint", "key", "password", "secret")) else repr(value)
+    return (
+        "(hidden)"
+        if key.endswith(("url", "endpoint", "key", "password", "secret", "token", "token_45", "username"))
+        else repr(value)
+    )
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:

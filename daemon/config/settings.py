@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from daemon.config.imaging import ImagingSettings
 from daemon.config.sections import (
     AuthSettings,
     CameraId,
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     speech: SpeechSettings = SpeechSettings()
     surgery: SurgerySettings = SurgerySettings()
+    imaging: ImagingSettings = ImagingSettings()
     logs: LogSettings = LogSettings()
     site_json: Path | None = None
 

@@ -148,3 +148,47 @@ class EvidenceNotFound(Refused, LookupError):
 
 class ObjectStoreUnavailable(Refused):
     """Evidence is kept, but where it lies does not answer."""
+
+
+class ImagingNotConfigured(Refused):
+    """The back end, or what is needed to reach it, is not configured."""
+
+
+class ImagingInputInvalid(Refused, ValueError):
+    """A picture or a field cannot be sent to the back end. extra: field, value."""
+
+
+class ImagingInputTooLarge(Refused, ValueError):
+    """More bytes, pixels or pictures than the back end takes, or than is configured."""
+
+
+class ImagingPathForbidden(Refused, PermissionError):
+    """The path is not in the folder that clients may name."""
+
+
+class ImagingJobNotFound(Refused, LookupError):
+    """No imaging job of that id."""
+
+
+class ImagingJobEnded(Refused):
+    """The job is over: there is nothing to cancel."""
+
+
+class ImagingJobNotFailed(Refused):
+    """Only a job that failed can be tried again."""
+
+
+class ImagingResultNotReady(Refused):
+    """The job has no result yet, or will have none."""
+
+
+class ImagingFileNotFound(Refused, LookupError):
+    """The job has no such file, or it was deleted by age."""
+
+
+class ImagingQueueFull(Refused):
+    """As many jobs wait as may."""
+
+
+class ImagingStorageFull(Refused):
+    """The folder of the jobs holds all that it may, or its disk is full."""

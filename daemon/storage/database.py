@@ -22,6 +22,7 @@ from daemon.bridge import uninterrupted
 from daemon.domain.facts import Fact
 from daemon.storage.confirmations import ConfirmationRows
 from daemon.storage.history import HistoryRows
+from daemon.storage.imaging import ImagingRows
 from daemon.storage.ledger import LedgerRows
 from daemon.storage.object_rows import ObjectRows
 from daemon.storage.outbox import OutboxRows
@@ -48,6 +49,7 @@ class Tx:
         self.outbox = OutboxRows(connection)
         self.objects = ObjectRows(connection)
         self.history = HistoryRows(connection)
+        self.imaging = ImagingRows(connection)
         self.facts: list[Fact] = []
 
     async def emit(self, fact: Fact) -> Fact:

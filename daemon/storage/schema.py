@@ -4,7 +4,8 @@ The constraints make a wrong state impossible: one active run per surgery_id, on
 placeholder per question, at most one void per posting.
 
 The same tables stand in the archive (PostgreSQL), where the ledgers of several servers meet: every run says whose it
-is, and what is unique in a ledger is unique per ledger there. `camera_holds` and `in_view` stay empty in an archive.
+is, and what is unique in a ledger is unique per ledger there. `camera_holds`, `in_view` and what is of imaging stay
+empty in an archive.
 """
 
 from datetime import UTC, datetime
@@ -200,4 +201,68 @@ objects = sa.Table(
     sa.CheckConstraint("state IN ('waiting', 'stored', 'lost', 'expired')", name="state"),
     sa.CheckConstraint("state <> 'stored' OR (size IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_known"),
     sa.Index("ix_objects_state_created", "state", "created_at"),
+)
+
+imaging_jobs = sa.Table(
+    "imaging_jobs",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("step", sa.String(64), nullable=False),
+    sa.Column("is_begun", sa.Boolean, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("polls", sa.Integer, nullable=False),
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("message", sa.String(1000), nullable=False),
+    sa.Column("inputs", sa.JSON, nullable=False),
+    sa.Column("outputs", sa.JSON, nullable=False),
+    sa.Column("result", sa.JSON(none_as_null=True)),
+    sa.Column("error", sa.String(32)),
+    sa.Column("error_code", sa.String(64), nullable=False),
+    sa.Column("created_by", sa.String(64), nullable=False),
+    sa.Column("request_key", sa.String(128), unique=True),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Column("step_at", UtcDateTime, nullable=False),
+    sa.Column("next_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.CheckConstraint("kind IN ('pathology', 'fundus')", name="kind"),
+    sa.CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
+    sa.CheckConstraint("(state = 'failed') = (error IS NOT NULL)", name="failed_says_why"),
+    sa.CheckConstraint("(state = 'done') = (result IS NOT NULL)", name="done_has_a_result"),
+    sa.CheckConstraint("(state IN ('done', 'failed', 'cancelled')) = (ended_at IS NOT NULL)", name="ended"),
+    sa.Index("ix_imaging_jobs_state_next", "state", "next_at"),
+    sa.Index("ix_imaging_jobs_created", "created_at", "id"),
+)
+
+imaging_files = sa.Table(
+    "imaging_files",
+    metadata,
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("imaging_jobs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("path", sa.String(4096), nullable=False),
+    sa.Column("media_type", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("key", sa.String(400), unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.CheckConstraint("state IN ('waiting', 'stored', 'expired')", name="state"),
+    sa.Index("ix_imaging_files_state", "state"),
+)
+
+# Who did what with which job, and what came of it; no row is ever changed.
+imaging_accesses = sa.Table(
+    "imaging_accesses",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("caller", sa.String(64), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    # Not a foreign key: what was refused has no job.
+    sa.Column("job_id", sa.Uuid, index=True),
+    sa.Column("outcome", sa.String(64), nullable=False),
+    sqlite_autoincrement=True,
 )

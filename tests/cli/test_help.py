@@ -24,8 +24,25 @@ COMMANDS = [
     ("db",),
     ("db", "upgrade"),
     ("db", "current"),
+    ("pathology",),
+    *(("pathology", each) for each in ("login", "credentials", "upload", "register", "create", "result", "run")),
+    ("fundus",),
+    ("fundus", "analyze"),
+    ("fundus", "result"),
 ]
-HEAVY = ("av", "cv2", "onnxruntime", "sqlalchemy", "fastapi", "uvicorn", "pydantic_settings", "httpx", "numpy")
+HEAVY = (
+    "av",
+    "cv2",
+    "onnxruntime",
+    "sqlalchemy",
+    "fastapi",
+    "uvicorn",
+    "pydantic_settings",
+    "httpx",
+    "numpy",
+    "openslide",
+    "qcloud_cos",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

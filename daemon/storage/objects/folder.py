@@ -1,10 +1,15 @@
 """Objects as files below one folder."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from daemon.storage.objects.store import ObjectMissing, StoreUnavailable, checked
+
+_BLOCK = 1 << 20
 
 
 class FolderStore:
@@ -18,6 +23,15 @@ class FolderStore:
             write_durably(path, content)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        target = self._path(key)
+        with path.open("rb") as source:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _written_durably(target, lambda file: shutil.copyfileobj(source, file, _BLOCK))
+            except OSError as error:
+                raise StoreUnavailable(f"{target}: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -49,10 +63,14 @@ class FolderStore:
 
 def write_durably(path: Path, content: bytes) -> None:
     """All of it under its name after a power cut, or nothing. Raises OSError."""
+    _written_durably(path, lambda file: file.write(content))
+
+
+def _written_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with unfinished.open("xb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

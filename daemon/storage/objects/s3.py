@@ -6,6 +6,7 @@ that the library does not expect, so its whole tree of errors is one here. No er
 
 import io
 import logging
+from pathlib import Path
 
 import urllib3
 from minio import Minio
@@ -17,6 +18,8 @@ from daemon.storage.objects.store import ObjectMissing, StoreUnavailable, checke
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 10.0
 RETRIES = 1
+_PART_BYTES = 8 * 2**20
+_PARTS_MAX = 10_000
 
 # urllib3 tells of each attempt that it repeats, with the address; we say once what failed.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -50,6 +53,23 @@ class S3Store:
             )
         except (MinioException, HTTPError, OSError) as error:
             raise self._away("put", error) from None
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            try:
+                # One part at a time: the library would hold several in memory.
+                self._client.put_object(
+                    self._bucket,
+                    checked(key),
+                    file,
+                    size,
+                    content_type=content_type,
+                    part_size=max(_PART_BYTES, -(-size // _PARTS_MAX)),
+                    num_parallel_uploads=1,
+                )
+            except (MinioException, HTTPError, OSError) as error:
+                raise self._away("put", error) from None
 
     def get(self, key: str) -> bytes:
         try:

@@ -1,6 +1,7 @@
 """What the daemon needs of a store of objects. Blocking: called off the event loop."""
 
 import re
+from pathlib import Path
 from typing import Protocol
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -22,6 +23,9 @@ class ObjectMissing(FileNotFoundError):
 class ObjectStore(Protocol):
     def put(self, key: str, content: bytes, content_type: str) -> None:
         """Whole and durable when this returns; the same key again replaces it. Raises StoreUnavailable."""
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        """The same for a file of any size, which is not read into memory. Raises StoreUnavailable, OSError of path."""
 
     def get(self, key: str) -> bytes:
         """Raises ObjectMissing, StoreUnavailable."""

@@ -26,6 +26,18 @@ ROUTES = {
     "/client/surgeries/{surgery_id}/pending-confirmation/{confirmation_id}/resolve": {"post"},
     "/client/surgeries/{surgery_id}/pending-confirmation/{confirmation_id}/choose": {"post"},
     "/client/voice-terminals/{terminal_id}/assignment": {"get"},
+    "/imaging/pathology/analyses": {"post"},
+    "/imaging/fundus/studies": {"post"},
+    "/imaging/jobs": {"get"},
+    "/imaging/jobs/{job_id}": {"get"},
+    "/imaging/jobs/{job_id}/cancel": {"post"},
+    "/imaging/jobs/{job_id}/retry": {"post"},
+    "/imaging/jobs/{job_id}/report.md": {"get"},
+    "/imaging/jobs/{job_id}/answer.json": {"get"},
+    "/imaging/jobs/{job_id}/overlays/{number}": {"get"},
+    "/imaging/jobs/{job_id}/files/{number}": {"get"},
+    "/imaging/jobs/{job_id}/slide.dzi": {"get"},
+    "/imaging/jobs/{job_id}/slide_files/{level}/{column}_{row}.jpeg": {"get"},
 }
 
 

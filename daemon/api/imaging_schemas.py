@@ -1,0 +1,111 @@
+"""What imaging clients send and get."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from daemon.domain.imaging import FileState, Job, JobError, JobFile, JobKind, JobState
+
+
+class AnalysisRequest(BaseModel):
+    """One slide. 机构与来源缺省时用配置中的值。"""
+
+    model_config = ConfigDict(extra="forbid")
+    disease: int = Field(description="6 通用组织切片，14 消化道活检AI，或配置中的其它类型")
+    path: str | None = Field(None, min_length=1, max_length=1000, description="服务器上的切片，相对于 slides_dir")
+    organization: str | None = Field(None, min_length=1, max_length=64)
+    source: int | None = Field(None, ge=0)
+    is_run: bool = Field(True, description="是否立即运行分析")
+
+
+class StudyRequest(BaseModel):
+    """The fields besides `images`."""
+
+    model_config = ConfigDict(extra="forbid")
+    ai_type: Literal["12", "0", "1", "2"] = Field(
+        "12", description="12 超广角；45 度：0 青光眼+多病种，1 青光眼，2 多病种"
+    )
+    eyes: list[Literal["left", "right", "unknown"]] = Field([], max_length=20)
+    camera: Literal["auto", "optos", "zeiss"] = "auto"
+    need_report: bool = Field(True, description="是否生成 PDF 报告")
+    patient_id: str | None = Field(None, min_length=1, max_length=64)
+    patient_name: str | None = Field(None, min_length=1, max_length=64)
+    patient_gender: Literal["unknown", "male", "female", "other"] | None = None
+    patient_birthday: date | None = None
+
+
+class JobFileInfo(BaseModel):
+    number: int
+    name: str
+    media_type: str
+    size: int
+    state: FileState
+
+
+class JobFailure(BaseModel):
+    """vendor_code: the back end's own, if it gave one."""
+
+    code: JobError
+    vendor_code: str
+    message: str
+
+
+class JobResponse(BaseModel):
+    """progress: of the step, 0 to 1. message: Chinese, where it stands."""
+
+    id: UUID
+    kind: JobKind
+    state: JobState
+    step: str
+    progress: float
+    message: str
+    attempts: int
+    polls: int
+    inputs: dict[str, Any]
+    files: list[JobFileInfo] | None
+    result: dict[str, Any] | None
+    error: JobFailure | None
+    created_by: str
+    created_at: datetime
+    changed_at: datetime
+    next_at: datetime
+    ended_at: datetime | None
+
+
+class JobList(BaseModel):
+    jobs: list[JobResponse]
+
+
+def job_response(
+    job: Job, files: Sequence[JobFile] | None, local: Callable[[datetime], datetime], *, with_result: bool = True
+) -> JobResponse:
+    failure = JobFailure(code=job.error, vendor_code=job.error_code, message=job.message) if job.error else None
+    return JobResponse(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        step=job.step,
+        progress=job.progress,
+        message=job.message,
+        attempts=job.attempts,
+        polls=job.polls,
+        inputs=dict(job.inputs),
+        files=[
+            JobFileInfo(
+                number=file.number, name=file.name, media_type=file.media_type, size=file.size, state=file.state
+            )
+            for file in files
+        ]
+        if files is not None
+        else None,
+        result=dict(job.result) if with_result and job.result is not None else None,
+        error=failure,
+        created_by=job.created_by,
+        created_at=local(job.created_at),
+        changed_at=local(job.changed_at),
+        next_at=local(job.next_at),
+        ended_at=local(job.ended_at) if job.ended_at else None,
+    )

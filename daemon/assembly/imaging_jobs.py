@@ -1,0 +1,78 @@
+"""From `[imaging]` to the part that works on imaging jobs, with a gateway for each back end that is configured."""
+
+from datetime import timedelta
+from functools import partial
+from urllib.parse import urlsplit
+
+from daemon.assembly import store_of, zone_of
+from daemon.assembly.imaging import cos_rules_of, fundus_rules_of, pathology_rules_of
+from daemon.config import Settings
+from daemon.domain.imaging import Job, JobKind
+from daemon.feed import Feed
+from daemon.health import Health
+from daemon.services.imaging.folder import JobFolder
+from daemon.services.imaging.jobs import Imaging
+from daemon.services.imaging.keeping import JobFiles
+from daemon.services.imaging.running import JobRunner, RunRules
+from daemon.services.imaging.steps import Gateway
+from daemon.storage.database import Unit
+
+
+def imaging_of(settings: Settings, unit: Unit, health: Health) -> Imaging:
+    """With a gateway for each back end that is configured; nothing is started and nothing is connected."""
+    imaging, feed = settings.imaging, Feed[Job]()
+    bytes_max = int(imaging.folder_gib_max * 2**30)
+    folder = JobFolder(imaging.folder, bytes_max=bytes_max)
+    gateways = _gateways(settings)
+    rules = RunRules(workers=imaging.workers, retry_for=timedelta(hours=imaging.retry_for_h))
+    runner = JobRunner(unit, gateways, folder, feed, rules)
+    keep = timedelta(days=imaging.keep_days)
+    # Room for what is coming is made before it is refused.
+    files = JobFiles(unit, store_of(settings), folder, health, keep=keep, bytes_max=int(bytes_max * 0.8))
+    return Imaging(unit, gateways, runner, files, folder, feed, queue_max=imaging.queue_max)
+
+
+def _gateways(settings: Settings) -> dict[JobKind, Gateway]:
+    """The libraries of a back end are imported only where it is configured."""
+    gateways: dict[JobKind, Gateway] = {}
+    if is_configured(settings, JobKind.PATHOLOGY):
+        gateways[JobKind.PATHOLOGY] = _pathology(settings)
+    if is_configured(settings, JobKind.FUNDUS):
+        gateways[JobKind.FUNDUS] = _fundus(settings)
+    return gateways
+
+
+def is_configured(settings: Settings, kind: JobKind) -> bool:
+    if kind is JobKind.FUNDUS:
+        return settings.imaging.fundus.base_url is not None
+    pathology = settings.imaging.pathology
+    return pathology.base_url is not None or pathology.create_url is not None
+
+
+def _pathology(settings: Settings) -> Gateway:
+    from daemon.services.imaging.pathology import PathologyGateway, PathologyJobRules
+    from inference.imaging.pathology import Pathology
+
+    pathology = settings.imaging.pathology
+    rules = PathologyJobRules(
+        username=pathology.username.get_secret_value() if pathology.username else None,
+        password=pathology.password.get_secret_value() if pathology.password else None,
+        organization=pathology.organization,
+        source=pathology.source,
+        cos=partial(cos_rules_of, settings),
+        poll_interval_s=pathology.poll_interval_s,
+        polls_max=max(1, int(pathology.poll_for_h * 3600 / pathology.poll_interval_s)),
+        zone=zone_of(settings),
+    )
+    return PathologyGateway(Pathology(pathology_rules_of(settings)), rules)
+
+
+def _fundus(settings: Settings) -> Gateway:
+    from daemon.services.imaging.fundus import FundusGateway, FundusJobRules
+    from inference.imaging.fundus import FundusClient
+
+    fundus, rules = settings.imaging.fundus, fundus_rules_of(settings)
+    polls_max = {True: fundus.polls_max, False: fundus.polls_max_45}
+    http_host = urlsplit(fundus.base_url).hostname if fundus.allow_http and fundus.base_url else None
+    job_rules = FundusJobRules(poll_interval_s=fundus.poll_interval_s, polls_max=polls_max, http_host=http_host)
+    return FundusGateway(FundusClient(rules), job_rules)

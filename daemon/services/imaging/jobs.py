@@ -1,0 +1,295 @@
+"""What clients do with imaging jobs: create, look, cancel, try again. Every access leaves a row of who and what."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prometheus_client.core import Metric
+
+from daemon.bridge import off_loop
+from daemon.domain.errors import (
+    IdempotencyKeyReused,
+    ImagingFileNotFound,
+    ImagingInputInvalid,
+    ImagingInputTooLarge,
+    ImagingJobEnded,
+    ImagingJobNotFailed,
+    ImagingJobNotFound,
+    ImagingNotConfigured,
+    ImagingPathForbidden,
+    ImagingQueueFull,
+    Refused,
+)
+from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState, file_key
+from daemon.feed import Feed
+from daemon.metrics import counter, gauge
+from daemon.services.imaging.folder import JobFolder
+from daemon.services.imaging.keeping import JobFiles
+from daemon.services.imaging.running import JobRunner
+from daemon.services.imaging.steps import Gateway
+from daemon.storage.database import Unit
+from daemon.storage.imaging import Access
+from inference.imaging import errors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """name: of the key; "-" where none is asked for."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A file that lies whole in the job's folder, or, with an absolute path and no digest, one of the site's own."""
+
+    name: str
+    path: Path
+    media_type: str
+    size: int
+    sha256: str | None = None
+
+
+class Imaging:
+    def __init__(
+        self,
+        unit: Unit,
+        gateways: Mapping[JobKind, Gateway],
+        runner: JobRunner,
+        files: JobFiles,
+        folder: JobFolder,
+        feed: Feed[Job],
+        *,
+        queue_max: int,
+    ) -> None:
+        self._unit = unit
+        self._gateways = gateways
+        self._runner = runner
+        self._files = files
+        self._creating = asyncio.Lock()
+        self._queue_max = queue_max
+        self.folder = folder
+        self.feed = feed
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._runner.run())
+            group.create_task(self._files.run())
+
+    async def recover(self) -> None:
+        """After a start, before the control plane listens. Raises LedgerUnavailable."""
+        await self._files.recover()
+
+    async def close(self) -> None:
+        for gateway in self._gateways.values():
+            await gateway.close()
+
+    async def check_room(self, kind: JobKind, more: int) -> None:
+        """Before anything is received. Raises ImagingNotConfigured, ImagingQueueFull, ImagingStorageFull."""
+        if kind not in self._gateways:
+            raise ImagingNotConfigured(f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 base_url。")
+        async with self._unit.read() as tx:
+            unfinished = await tx.imaging.unfinished()
+        if unfinished >= self._queue_max:
+            raise ImagingQueueFull(f"未结束的影像任务已达上限 {self._queue_max}，请稍后重试。")
+        await off_loop(self.folder.check_room, more)
+
+    async def create(
+        self,
+        job_id: UUID,
+        kind: JobKind,
+        inputs: Mapping[str, Any],
+        received: Sequence[Received],
+        who: Who,
+        now: datetime,
+        *,
+        request_key: str | None = None,
+    ) -> tuple[Job, bool]:
+        """The job, and whether it is new. A request sent again with the same key gets the job that it made.
+
+        Raises IdempotencyKeyReused where the same key came with something else, and what the gateway does not accept
+        as ImagingInputInvalid and its kinds. The files of a job that is not made are for the caller to delete.
+        """
+        with refusing():
+            places = [(each.name, self.folder.of(job_id) / each.path) for each in received]
+            inputs = await self._gateways[kind].accept(inputs, places)
+        files = [_kept(job_id, kind, number, each) for number, each in enumerate(received, start=1)]
+        job = Job(
+            id=job_id,
+            kind=kind,
+            state=JobState.QUEUED,
+            step=self._gateways[kind].steps[0].name,
+            message="排队中",
+            inputs=inputs,
+            created_by=who.name,
+            request_key=request_key,
+            created_at=now,
+            changed_at=now,
+            step_at=now,
+            next_at=now,
+        )
+        async with self._creating, self._unit.begin() as tx:
+            if request_key is not None and (known := await tx.imaging.by_request_key(request_key)) is not None:
+                if not _is_same(known, await tx.imaging.files(known.id), job, files):
+                    raise IdempotencyKeyReused("同一个 Idempotency-Key 已用于另一个影像任务。")
+                await tx.imaging.audit(_access(who, "create", known.id, "repeated", now))
+                return known, False
+            await tx.imaging.add(job, files)
+            await tx.imaging.audit(_access(who, "create", job.id, "ok", now))
+        log.info("imaging job %s (%s) is queued", job.id, kind.value)
+        self.feed.publish(job)
+        self._runner.wake()
+        self._files.wake()
+        return job, True
+
+    async def get(self, job_id: UUID, who: Who, action: str, now: datetime) -> tuple[Job, list[JobFile]]:
+        """Raises ImagingJobNotFound."""
+        async with self._audited(who, action, job_id, now), self._unit.read() as tx:
+            job = await tx.imaging.get(job_id)
+            if job is None:
+                raise ImagingJobNotFound("没有这个影像任务。", job_id=str(job_id))
+            return self._runner.seen_now(job), await tx.imaging.files(job_id)
+
+    async def peek(self, job_id: UUID) -> Job:
+        """For whom has been let in already. Raises ImagingJobNotFound."""
+        return self._runner.seen_now(await self._known(job_id))
+
+    async def listed(
+        self, who: Who, now: datetime, *, kind: JobKind | None, state: JobState | None, before: UUID | None, limit: int
+    ) -> list[Job]:
+        async with self._audited(who, "list", None, now), self._unit.read() as tx:
+            jobs = await tx.imaging.listed(kind=kind, state=state, before=before, limit=limit)
+            return [self._runner.seen_now(job) for job in jobs]
+
+    async def cancel(self, job_id: UUID, who: Who, now: datetime) -> Job:
+        """Raises ImagingJobNotFound, ImagingJobEnded."""
+        async with self._audited(who, "cancel", job_id, now):
+            job = await self._known(job_id)
+            if not job.has_ended:
+                job = await self._runner.cancel(job)
+            if job.state is not JobState.CANCELLED or job.changed_at < now:
+                raise ImagingJobEnded(f"影像任务已结束（{job.state.value}），不能取消。", job_id=str(job_id))
+            return job
+
+    async def retry(self, job_id: UUID, who: Who, now: datetime) -> Job:
+        """Raises ImagingJobNotFound, ImagingJobNotFailed."""
+        async with self._audited(who, "retry", job_id, now):
+            await self._known(job_id)
+            async with self._unit.begin() as tx:
+                job = await tx.imaging.get(job_id)
+                assert job is not None
+                if job.state is not JobState.FAILED:
+                    raise ImagingJobNotFailed(f"只有失败的任务可以重试（现为 {job.state.value}）。", job_id=str(job_id))
+                job = job.retried(now, "已请求重试，排队中")
+                await tx.imaging.save(job)
+        self.feed.publish(job)
+        self._runner.wake()
+        return job
+
+    async def file(self, job_id: UUID, number: int, who: Who, action: str, now: datetime) -> tuple[Job, JobFile, Path]:
+        """A file of the job that is still here. Raises ImagingJobNotFound, ImagingFileNotFound."""
+        job, files = await self.get(job_id, who, action, now)
+        file = next((each for each in files if each.number == number), None)
+        path = self.folder.of(job_id) / file.path if file is not None else None
+        if file is None or path is None or file.state is FileState.EXPIRED or not path.is_file():
+            raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=number)
+        return job, file, path
+
+    async def made(self, job_id: UUID, names: Sequence[str], who: Who, action: str, now: datetime) -> Path:
+        """The first of these files that a step made and that is still here.
+
+        Raises ImagingJobNotFound, ImagingFileNotFound.
+        """
+        await self.get(job_id, who, action, now)
+        for name in names:
+            path = self.folder.of(job_id) / "made" / name
+            if await off_loop(path.is_file):
+                return path
+        raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=names[0])
+
+    async def refused(self, who: Who, action: str, code: str, now: datetime) -> None:
+        """A creation that came to nothing."""
+        async with self._unit.begin() as tx:
+            await tx.imaging.audit(_access(who, action, None, code, now))
+
+    def readings(self) -> Iterator[Metric]:
+        ended: list[tuple[list[str], float]] = [
+            ([kind.value, state.value], count) for (kind, state), count in self._runner.ended.items()
+        ]
+        yield counter("orwatch_imaging_jobs", "Imaging jobs that ended, by how", ["kind", "state"], ended)
+        repeated: list[tuple[list[str], float]] = [([kind], count) for kind, count in self._runner.repeated.items()]
+        yield counter("orwatch_imaging_retries", "Steps of imaging jobs that were tried again", ["kind"], repeated)
+        working: list[tuple[list[str], float]] = [([], self._runner.working)]
+        yield gauge("orwatch_imaging_working", "Imaging jobs that are worked on now", [], working)
+
+    async def _known(self, job_id: UUID) -> Job:
+        async with self._unit.read() as tx:
+            job = await tx.imaging.get(job_id)
+        if job is None:
+            raise ImagingJobNotFound("没有这个影像任务。", job_id=str(job_id))
+        return job
+
+    @asynccontextmanager
+    async def _audited(self, who: Who, action: str, job_id: UUID | None, now: datetime) -> AsyncIterator[None]:
+        outcome = "ok"
+        try:
+            yield
+        except Refused as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            async with self._unit.begin() as tx:
+                await tx.imaging.audit(_access(who, action, job_id, outcome, now))
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What a gateway does not accept, in the words of the control plane."""
+    try:
+        yield
+    except errors.NotConfigured as error:
+        raise ImagingNotConfigured(error.message) from error
+    except errors.InputInvalid as error:
+        kind = next((ours for theirs, ours in _REFUSALS.items() if isinstance(error, theirs)), ImagingInputInvalid)
+        raise kind(error.message, field=error.field, value=error.value) from error
+
+
+_REFUSALS: dict[type[errors.InputInvalid], type[Refused]] = {
+    errors.InputTooLarge: ImagingInputTooLarge,
+    errors.InputForbidden: ImagingPathForbidden,
+}
+
+
+def _access(who: Who, action: str, job_id: UUID | None, outcome: str, now: datetime) -> Access:
+    return Access(at=now, caller=who.name, address=who.address, action=action, job_id=job_id, outcome=outcome)
+
+
+def _is_same(known: Job, known_files: Sequence[JobFile], job: Job, files: Sequence[JobFile]) -> bool:
+    return (known.kind, known.inputs, [(file.name, file.size, file.sha256) for file in known_files]) == (
+        job.kind,
+        job.inputs,
+        [(file.name, file.size, file.sha256) for file in files],
+    )
+
+
+def _kept(job_id: UUID, kind: JobKind, number: int, received: Received) -> JobFile:
+    is_ours = not received.path.is_absolute()
+    return JobFile(
+        number=number,
+        name=received.name,
+        path=str(received.path),
+        media_type=received.media_type,
+        size=received.size,
+        sha256=received.sha256,
+        key=file_key(job_id, kind, number, received.media_type) if is_ours else None,
+        state=FileState.WAITING,
+    )

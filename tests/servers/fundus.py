@@ -1,0 +1,402 @@
+"""A fundus back end on loopback: both uploads and the query, checked as a vendor would, and every way to fail."""
+
+import base64
+import binascii
+import gzip
+import hashlib
+import hmac
+import json
+import re
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from inference.imaging.fundus_terms import DISEASES
+
+APP_ID, TOKEN = "wide-1", "test-token-wide-do-not-print"
+APP_ID_45, TOKEN_45 = "narrow-1", "test-token-narrow-do-not-print"
+_TOKENS = {APP_ID: TOKEN, APP_ID_45: TOKEN_45}
+_AI_TYPES = {APP_ID: (12,), APP_ID_45: (0, 1, 2)}
+_ROUTES = {"studyupload/v2": "upload", "fileImageUpload/v1": "file", "queryEyeAIResult": "query"}
+_SIGNED_WITHIN_S = 300
+_TOGETHER_MAX, _FILE_MAX = 5 * 2**20, 100 * 2**20
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one call gets. code and message: an answer of theirs; otherwise status and body; how: below.
+
+    is_kept: an upload is taken in before it fails.
+    """
+
+    code: int | str | None = None
+    message: str = ""
+    data: Any = None
+    status: int = 200
+    body: bytes = b""
+    kind: str = "application/json"
+    # "reset" in the middle, "stall" before anything, "flood" without end, "trickle": a byte now and then
+    how: str = ""
+    is_kept: bool = False
+
+
+HTML = Fault(status=500, body=b"<html><body>Internal Server Error</body></html>", kind="text/html")
+HTML_200 = Fault(body=b"<html>gateway</html>", kind="text/html")
+EMPTY = Fault()
+HALF_JSON = Fault(body=b'{"code":0,"message":"\xe4\xb8')
+NO_OBJECT = Fault(body=b"[0]")
+NO_CODE = Fault(body=b'{"message": "ok"}')
+NESTED = Fault(body=b"[" * 1_000_000)
+RESET, STALL, FLOOD, TRICKLE = (Fault(how=how) for how in ("reset", "stall", "flood", "trickle"))
+PROCESSING = Fault(code=30008, message="处理中")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One picture that arrived."""
+
+    image_id: str
+    eye: str
+    size: int
+    sha256: str
+    kind: str
+
+
+@dataclass
+class Kept:
+    """One study. fields: all but the pictures."""
+
+    way: str
+    app_id: str
+    fields: dict[str, Any]
+    images: list[Sent] = field(default_factory=list)
+
+
+class FundusServer:
+    """answer: what a query gets once the faults of "query" are used up; None: 30008 for ever."""
+
+    def __init__(self, answer: dict[str, Any] | None = None) -> None:
+        self.answer = answer
+        self.faults: dict[str, deque[Fault]] = {route: deque() for route in ("upload", "file", "query")}
+        self.calls = dict.fromkeys(self.faults, 0)
+        self.studies: dict[str, Kept] = {}
+        self.queries: list[dict[str, Any]] = []
+        self.refusals: list[str] = []
+        self._used: set[str] = set()
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fundus")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self._server.server_port}"
+
+    def next(self, route: str, *faults: Fault) -> None:
+        self.faults[route].extend(faults)
+
+    def take(self, handler: BaseHTTPRequestHandler) -> None:
+        found = re.fullmatch(r"/thirdparty/(studyupload/v2|fileImageUpload/v1|queryEyeAIResult)/([^/?]+)", handler.path)
+        if found is None:
+            _send(handler, 404, b"{}")
+            return
+        route, app_id = _ROUTES[found[1]], found[2]
+        with self._lock:
+            self.calls[route] += 1
+            fault = self.faults[route].popleft() if self.faults[route] else None
+        if fault is not None and not fault.is_kept:
+            _drain(handler)
+        else:
+            answered = getattr(self, f"_{route}")(handler, app_id)
+        if fault is None:
+            _send(handler, 200, json.dumps(answered, ensure_ascii=False).encode())
+        elif fault.how:
+            self._misbehave(handler, fault.how)
+        elif fault.code is not None:
+            data = {} if fault.data is None else fault.data
+            body = {"code": fault.code, "message": fault.message, "requestId": "r", "data": data}
+            _send(handler, 200, json.dumps(body, ensure_ascii=False).encode())
+        else:
+            _send(handler, fault.status, fault.body, fault.kind)
+
+    def _upload(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+        body = handler.rfile.read(_length(handler, 8 * 2**20))
+        if refusal := self._signature_refusal(handler, app_id):
+            return refusal
+        try:
+            request = json.loads(body)
+            images = [self._image(image) for image in request.pop("images")]
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            return self._no(1, f"bad request: {error!r}")
+        if problem := _wrong_fields(request, (int, int)):
+            return self._no(1, problem)
+        if not 1 <= len(images) <= 20 or sum(image.size for image in images) > _TOGETHER_MAX:
+            return self._no(1, "too many or too much")
+        if len({image.image_id for image in images}) != len(images):
+            return self._no(1, "imageId twice")
+        self.studies[request["studyId"]] = Kept("upload", app_id, request, images)
+        return _ok("上传成功")
+
+    def _image(self, image: dict[str, Any]) -> Sent:
+        content = base64.b64decode(image["content"], validate=True)
+        eye = image.get("descPosition", "0")
+        if eye not in ("0", "1", "2"):
+            raise ValueError(f"descPosition {eye!r}")
+        return Sent(image["imageId"], eye, len(content), hashlib.sha256(content).hexdigest(), _kind(content[:132]))
+
+    def _file(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+        boundary = re.fullmatch(r"multipart/form-data; boundary=(\S+)", handler.headers.get("Content-Type", ""))
+        if boundary is None:
+            _drain(handler)
+            return self._no(1, "no form-data")
+        fields, file = _read_form(handler.rfile, boundary[1].encode(), _length(handler, _FILE_MAX + 2**20))
+        header = handler.headers
+        if header.get("god-portal-timestamp") != header.get("timestamp") or header.get(
+            "god-portal-signature"
+        ) != header.get("signature"):
+            return self._no(90002, "the two header sets differ")
+        if refusal := self._signature_refusal(handler, app_id):
+            return refusal
+        if problem := _wrong_fields(fields, (str, str)):
+            return self._no(1, problem)
+        if file is None or fields.get("cameraType") not in ("0", "1", "2") or not fields.get("imageId"):
+            return self._no(1, "file, cameraType and imageId are required")
+        size, sha256, magic = file
+        if not 0 < size <= _FILE_MAX:
+            return self._no(1, "size")
+        sent = Sent(fields["imageId"], fields.get("descPosition", "0"), size, sha256, _kind(magic))
+        self.studies[fields["studyId"]] = Kept("file", app_id, fields, [sent])
+        return _ok("上传成功")
+
+    def _query(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+        body = handler.rfile.read(_length(handler, 65_536))
+        if refusal := self._signature_refusal(handler, app_id):
+            return refusal
+        request = json.loads(body)
+        self.queries.append(request)
+        if set(request) - {"patientId"} != {"hospitalId", "studyId", "aiType", "needReport"}:
+            return self._no(1, f"fields {sorted(request)}")
+        if request["hospitalId"] != app_id or request["needReport"] not in (0, 1):
+            return self._no(1, "hospitalId or needReport")
+        if request["aiType"] not in _AI_TYPES[app_id]:
+            return self._no(90001, "请联系 help@vendor.example 开通服务")
+        if request["studyId"] not in self.studies:
+            return self._no(10003, "no data")
+        return self.answer or {"code": 30008, "message": "处理中", "data": None}
+
+    def _signature_refusal(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any] | None:
+        """Of the headers appId, signature and timestamp, which every call carries."""
+        header = handler.headers
+        timestamp = header.get("timestamp", "")
+        if app_id not in _TOKENS or header.get("appId") != app_id:
+            return self._no(90001, "appId")
+        expected = hmac.new(_TOKENS[app_id].encode(), (app_id + timestamp).encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(expected, header.get("signature", "")):
+            return self._no(90002, "signature")
+        if not re.fullmatch("[0-9]{13}", timestamp) or abs(time.time() - int(timestamp) / 1000) > _SIGNED_WITHIN_S:
+            return self._no(90002, "timestamp")
+        with self._lock:
+            if timestamp in self._used:
+                return self._no(90002, "timestamp used before")
+            self._used.add(timestamp)
+        return None
+
+    def _no(self, code: int, why: str) -> dict[str, Any]:
+        self.refusals.append(why)
+        return {"code": code, "message": why, "requestId": "r", "data": {}}
+
+    def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
+        if how == "reset":
+            handler.wfile.write(head + b'{"code"')
+            # A close with unread room for lingering data is a reset.
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif how == "stall":
+            self._released.wait(60)
+        elif how == "flood":
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+            while not self._released.is_set():
+                handler.wfile.write(bytes(1 << 20))
+        else:
+            handler.wfile.write(head)
+            for _ in range(4000):
+                if self._released.wait(0.1):
+                    break
+                handler.wfile.write(b" ")
+        handler.close_connection = True
+
+
+# --- what a study must have ---
+
+
+def _wrong_fields(fields: dict[str, Any], kinds: tuple[type, type]) -> str:
+    """kinds: of studyDate and studyType, which are numbers in JSON and text in a form."""
+    if not fields.get("studyId") or not fields.get("studyName"):
+        return "studyId and studyName"
+    date, study_type = fields.get("studyDate"), fields.get("studyType")
+    if not isinstance(date, kinds[0]) or abs(int(date) - time.time()) > 600:
+        return "studyDate"
+    if not isinstance(study_type, kinds[1]) or str(study_type) != "2":
+        return "studyType"
+    if fields.get("patientGender", "0") not in ("0", "1", "2", "3"):
+        return "patientGender"
+    return "" if re.fullmatch(r"\d{4}-\d\d-\d\d", fields.get("patientBirthday", "2000-01-01")) else "patientBirthday"
+
+
+def _kind(head: bytes) -> str:
+    if head.startswith(_MAGIC):
+        return "JPEG" if head[:1] == b"\xff" else "PNG"
+    return "DICOM" if head[128:132] == b"DICM" else "unknown"
+
+
+def _length(handler: BaseHTTPRequestHandler, largest: int) -> int:
+    length = int(handler.headers["Content-Length"])
+    assert length <= largest, f"{length} bytes are more than {largest}"
+    return length
+
+
+def _drain(handler: BaseHTTPRequestHandler) -> None:
+    left = int(handler.headers.get("Content-Length", "0"))
+    while left > 0:
+        left -= len(handler.rfile.read(min(left, 1 << 20)))
+
+
+def _read_form(source: BinaryIO, boundary: bytes, left: int) -> tuple[dict[str, str], tuple[int, str, bytes] | None]:
+    """The text fields, and size, SHA-256 and first bytes of the file, which is never whole in memory."""
+    fields: dict[str, str] = {}
+    file = None
+    mark, buffer = b"\r\n--" + boundary, b"\r\n"
+
+    def fill() -> bool:
+        nonlocal buffer, left
+        chunk = source.read(min(left, 65_536))
+        left -= len(chunk)
+        buffer += chunk
+        return bool(chunk)
+
+    while fill() or buffer:
+        if mark in buffer:
+            break
+    buffer = buffer.partition(mark)[2]
+    while not buffer.startswith(b"--"):
+        while b"\r\n\r\n" not in buffer and fill():
+            pass
+        head, _, buffer = buffer.partition(b"\r\n\r\n")
+        name = re.search(rb'name="([^"]+)"', head)
+        assert name, head
+        is_file = b'filename="' in head
+        digest, size, magic, text = hashlib.sha256(), 0, b"", b""
+        while True:
+            end = buffer.find(mark)
+            piece = buffer[:end] if end >= 0 else buffer[: max(len(buffer) - len(mark), 0)]
+            if is_file:
+                magic = magic or piece[:132]
+                digest.update(piece)
+                size += len(piece)
+            else:
+                text += piece
+            buffer = buffer[end + len(mark) :] if end >= 0 else buffer[len(piece) :]
+            if end >= 0 or not fill():
+                break
+        while len(buffer) < 2 and fill():
+            pass
+        if is_file:
+            file = size, digest.hexdigest(), magic
+        else:
+            fields[name[1].decode()] = text.decode()
+    while left > 0 and fill():
+        buffer = b""
+    return fields, file
+
+
+# --- answers as they come ---
+
+
+def packed(value: Any) -> str:
+    """As mask and detection fields are encoded: gzip, then base64."""
+    return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
+
+
+def ultra_wide_answer(
+    *,
+    status: Any = 200,
+    left: dict[str, str] | None = None,
+    right: dict[str, str] | None = None,
+    report_url: str | None = "https://reports.example/r/1.pdf?sign=a(b)",
+    **details: Any,
+) -> dict[str, Any]:
+    """left, right: disease id -> value where it is not "0". left_detail, right_detail: fields of that eye."""
+    diagnoses = [
+        {
+            "disease": disease,
+            "name": name,
+            "leftValue": (left or {}).get(disease, "0"),
+            "rightValue": (right or {}).get(disease, "0"),
+            "checkType": "checkbox",
+            "additional": None,
+        }
+        for disease, name in DISEASES.items()
+    ]
+    result = {
+        "status": status,
+        "inferredDiagnoses": diagnoses,
+        "eyeScreening": {"left": "未见明显异常", "right": "建议转诊"},
+        "leftDetail": details.get("left_detail", {"others": [0] * 47}),
+        "rightDetail": details.get("right_detail", {"others": [0] * 47}),
+    }
+    return _ok("成功", {"ultraWideResult": result, "reportUrl": report_url})
+
+
+def answer_45(
+    glaucoma: list[dict[str, Any]] | None, diseases: list[dict[str, Any]] | None, report_url: str | None = None
+) -> dict[str, Any]:
+    data = {"glaucomaResultList": glaucoma, "multipleDiseasesResultList": diseases, "reportUrl": report_url}
+    return _ok("成功", data)
+
+
+def _ok(message: str, data: Any = None) -> dict[str, Any]:
+    return {"code": 0, "message": message, "requestId": "r", "data": {} if data is None else data}
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "application/json") -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def _handler(server: FundusServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            try:
+                server.take(self)
+            except OSError:
+                self.close_connection = True  # the client has gone
+
+        def log_message(self, *_args: Any) -> None:
+            """A test says what it saw."""
+
+    return Handler
