@@ -4,8 +4,10 @@ The framework's own form parser puts uploads into the system's folder for tempor
 belong; a slide of gigabytes should be written once, to the disk that was chosen for it.
 """
 
+import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,9 @@ from daemon.services.imaging.jobs import Received
 
 _FIELD_BYTES_MAX = 64 * 1024
 _FIELDS_MAX = 64
+# Who sends nothing for so long has gone.
+_IDLE_MAX_S = 60.0
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,31}/[\w.+-]{1,31}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -47,13 +52,15 @@ async def receive(request: Request, folder: Path, *, files_max: int, file_bytes_
     writer = _Writer(folder, files_max=files_max, file_bytes_max=file_bytes_max)
     parser = MultipartParser(boundary, writer.callbacks())  # type: ignore[arg-type]
     try:
-        async for chunk in request.stream():
-            if chunk:
-                await off_loop(parser.write, chunk)
+        stream = request.stream()
+        while True:
+            async with asyncio.timeout(_IDLE_MAX_S):
+                chunk = await anext(stream, None)
+            if chunk is None:
+                break
+            await off_loop(parser.write, chunk)
         await off_loop(parser.finalize)
-    except FormParserError as error:
-        raise HTTPException(400) from error
-    except ClientDisconnect as error:
+    except (FormParserError, ClientDisconnect, TimeoutError) as error:
         raise HTTPException(400) from error
     except OSError as error:
         raise ImagingStorageFull(f"无法写入影像暂存目录：{error.strerror}。") from error
@@ -127,7 +134,8 @@ class _Writer:
             raise ImagingInputTooLarge(f"文件超过 {self._files_max} 个。", field=self._name)
         self._file_name = safe_name(file_name.decode("utf-8", "replace"))
         kind, _ = parse_options_header(self._headers.get(b"content-type"))
-        self._media_type = kind.decode("ascii", "replace")[:64] or "application/octet-stream"
+        media_type = kind.decode("ascii", "replace")
+        self._media_type = media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream"
         self._digest, self._size = hashlib.sha256(), 0
         # Two files of one name are two files.
         self._file = (self._folder / f"{self._count:02d}-{self._file_name}").open("xb")

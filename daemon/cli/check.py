@@ -10,7 +10,10 @@ from daemon.cli.options import ConfigOption, console, settings_of
 def check(
     config: ConfigOption = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also connect to every camera, the archive and the object store.")
+        bool,
+        typer.Option(
+            "--connect", help="Also connect to every camera, the archive, the object store and the imaging back ends."
+        ),
     ] = False,
 ) -> None:
     """Check installation, configuration, catalogue, keys, model, ledger, objects, port. Exits with 1 on any problem."""
@@ -21,6 +24,7 @@ def check(
     from rich.table import Table
 
     from daemon.cli.checks import PROBLEM, Line, check_cameras, check_installation, check_servers, check_site
+    from daemon.cli.imaging_checks import check_imaging, check_imaging_servers
     from daemon.config import ConfigError
 
     lines = check_installation()
@@ -30,8 +34,10 @@ def check(
         lines.append(Line(PROBLEM, "configuration", str(error), error.hint))
     else:
         lines += check_site(settings)
+        lines += check_imaging(settings)
         if connect:
             lines += check_servers(settings)
+            lines += check_imaging_servers(settings)
             lines += asyncio.run(check_cameras(settings))
     styles = {"ok": "green", "note": "yellow", PROBLEM: "bold red"}
     table = Table("", "what", "found, and how to mend it", box=box.SIMPLE_HEAD)

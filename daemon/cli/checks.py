@@ -49,7 +49,7 @@ class Line(NamedTuple):
 
 
 def check_installation() -> list[Line]:
-    return [*_gathered("package", _package), *_gathered("onnxruntime", _runtime)]
+    return [*gathered("package", _package), *gathered("onnxruntime", _runtime)]
 
 
 def check_site(settings: Settings) -> list[Line]:
@@ -60,28 +60,28 @@ def check_site(settings: Settings) -> list[Line]:
         model.append(load_model(settings))
         yield from _model(settings, model[0])
 
-    lines = _gathered("cameras", lambda: _cameras(settings))
-    lines += _gathered("access", lambda: _access(settings))
-    lines += _gathered("model", load)
-    lines += _gathered("catalogue", lambda: _catalogue(settings, model[0] if model else None))
-    lines += _gathered("ledger", lambda: _ledger(settings))
-    lines += _gathered("objects", lambda: _objects(settings))
+    lines = gathered("cameras", lambda: _cameras(settings))
+    lines += gathered("access", lambda: _access(settings))
+    lines += gathered("model", load)
+    lines += gathered("catalogue", lambda: _catalogue(settings, model[0] if model else None))
+    lines += gathered("ledger", lambda: _ledger(settings))
+    lines += gathered("objects", lambda: _objects(settings))
     for name, line in _speech(settings):
-        lines += _gathered(name, line)
-    lines += _gathered("logs", lambda: _logs(settings))
-    lines += _gathered("port", lambda: _port(settings))
+        lines += gathered(name, line)
+    lines += gathered("logs", lambda: _logs(settings))
+    lines += gathered("port", lambda: _port(settings))
     return lines
 
 
 def check_servers(settings: Settings) -> list[Line]:
     """Connect to the archive and the object store, where there are any."""
-    lines = _gathered("archive", lambda: _archive(settings))
+    lines = gathered("archive", lambda: _archive(settings))
     if settings.objects.backend == "minio":
-        lines += _gathered("objects", lambda: _object_store(settings))
+        lines += gathered("objects", lambda: _object_store(settings))
     for voice in settings.speech.tts:
-        lines += _gathered(f"speech {voice}", partial(_speaks, settings, voice))
+        lines += gathered(f"speech {voice}", partial(_speaks, settings, voice))
     for ear in settings.speech.asr:
-        lines += _gathered(f"speech {ear}", partial(_hears, settings, ear))
+        lines += gathered(f"speech {ear}", partial(_hears, settings, ear))
     return lines
 
 
@@ -118,7 +118,7 @@ class _Gather:
         return True
 
 
-def _gathered(what: str, lines_of: Callable[[], Iterator[Line]]) -> list[Line]:
+def gathered(what: str, lines_of: Callable[[], Iterator[Line]]) -> list[Line]:
     lines: list[Line] = []
     with _Gather(what, lines):
         for line in lines_of():
@@ -231,8 +231,8 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
 
 def _ledger(settings: Settings) -> Iterator[Line]:
     path = settings.database.ledger
-    if (unusable := _unusable("ledger", path.parent, "database.ledger")) is not None:
-        yield unusable
+    if (problem := unusable("ledger", path.parent, "database.ledger")) is not None:
+        yield problem
         return
     yield _schema("ledger", path, "not there yet, the first start makes it")
 
@@ -240,7 +240,7 @@ def _ledger(settings: Settings) -> Iterator[Line]:
 def _logs(settings: Settings) -> Iterator[Line]:
     folder = settings.logs.folder
     made = "writable" if folder.exists() else "not there yet, the first surgery makes it"
-    yield _unusable("logs", folder, "logs.folder") or Line(OK, "logs", f"{folder}: {made}")
+    yield unusable("logs", folder, "logs.folder") or Line(OK, "logs", f"{folder}: {made}")
 
 
 def _objects(settings: Settings) -> Iterator[Line]:
@@ -251,7 +251,7 @@ def _objects(settings: Settings) -> Iterator[Line]:
     if settings.objects.backend == "folder":
         folders["folder"] = settings.objects.folder
     for key, folder in folders.items():
-        yield _unusable("objects", folder, f"objects.{key}") or Line(OK, "objects", f"{key} {folder}")
+        yield unusable("objects", folder, f"objects.{key}") or Line(OK, "objects", f"{key} {folder}")
 
 
 def _object_store(settings: Settings) -> Iterator[Line]:
@@ -315,7 +315,7 @@ def _schema(what: str, database: migrate.Database, nothing: str) -> Line:
     return Line(PROBLEM, what, told, migrate.SchemaUnknown.hint)
 
 
-def _unusable(what: str, folder: Path, key: str) -> Line | None:
+def unusable(what: str, folder: Path, key: str) -> Line | None:
     """Why the folder cannot be written, or made where it is not there yet. Leaves nothing behind."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

@@ -84,12 +84,11 @@ def analyze(
 
     from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
-    from inference.imaging.fundus_study import Study, new_study_id
+    from inference.imaging.fundus_study import Study, new_study_id, plan
     from inference.imaging.fundus_terms import AiType, Camera
 
     with steps.misuse_told():
         rules = fundus_rules_of(settings_of(config))
-        steps.check_free(out)
         kind = AiType(int(ai_type))
         study = Study(
             study_id=new_study_id(kind, datetime.now(UTC)),
@@ -101,6 +100,8 @@ def analyze(
             gender=list(GenderName).index(gender) if gender else None,
             birthday=birthday.date() if birthday else None,
         )
+        plan(study.images, kind)
+        steps.check_free(out)
         found = asyncio.run(steps.analyzed(rules, study, need_report=report_pdf))
         code = steps.show(found, study.images, rules, out)
     raise typer.Exit(code)
@@ -128,9 +129,9 @@ def result(
 
     with steps.misuse_told():
         rules = fundus_rules_of(settings_of(config))
-        steps.check_free(out)
         kind = AiType(int(ai_type))
         known = steps.looked_at(images or [], eye or [], kind)
+        steps.check_free(out)
         found = asyncio.run(steps.asked(rules, study_id, kind, need_report=report_pdf, waits=wait))
         code = steps.show(found, known, rules, out)
     raise typer.Exit(code)

@@ -14,8 +14,7 @@ from daemon.config import ConfigError
 from inference.imaging.errors import ImagingError, InputInvalid, NotConfigured, Unclear
 from inference.imaging.fundus import FundusClient, FundusRules
 from inference.imaging.fundus_answer import Answer, Processing
-from inference.imaging.fundus_drawing import overlay
-from inference.imaging.fundus_marks import Mark, marks_of
+from inference.imaging.fundus_drawing import marks_for, overlay
 from inference.imaging.fundus_report import report
 from inference.imaging.fundus_study import EyeImage, Study, Way, eye_of_name, plan
 from inference.imaging.fundus_terms import AiType, Eye
@@ -25,7 +24,7 @@ DONE, FAILED, STILL_PROCESSING = 0, 1, 3
 
 
 def say(text: str) -> None:
-    console(err=True).print(escape(text))
+    console(err=True).print(escape(text), soft_wrap=True)
 
 
 @contextmanager
@@ -143,27 +142,12 @@ def _later(study_id: str, ai_type: AiType) -> str:
 
 
 def _draw_overlays(answer: Answer, images: Sequence[EyeImage], out: Path) -> None:
+    eyes = [image.eye for image in images]
     for index, image in enumerate(images, start=1):
-        marks, eye, why = _marks_for(answer, image, images)
+        marks, eye, why = marks_for(answer, image.eye, eyes)
         if not any(mark.is_drawable for mark in marks):
             say(f"{image.picture.path.name}：{why or '没有可画的标注'}")
             continue
         content = overlay(image.picture.path, marks, eye)
         suffix = "jpg" if content.startswith(b"\xff\xd8") else "png"
         (out / f"overlay_{index}.{suffix}").write_bytes(content)
-
-
-def _marks_for(answer: Answer, image: EyeImage, images: Sequence[EyeImage]) -> tuple[Sequence[Mark], Eye, str]:
-    """What may be drawn on one image, or why nothing. The answer speaks of eyes, not of images."""
-    found = answer.ultra_wide
-    if found is None:
-        return (), image.eye, ""
-    by_eye = {eye: marks_of(found.detail(eye)) for eye in (Eye.LEFT, Eye.RIGHT)}
-    if image.eye is Eye.UNKNOWN:
-        sides = [eye for eye, marks in by_eye.items() if any(mark.is_drawable for mark in marks)]
-        if len(images) == 1 and len(sides) == 1:
-            return by_eye[sides[0]], sides[0], ""
-        return (), image.eye, "眼别未知，标注没有画上"
-    if sum(other.eye in (image.eye, Eye.UNKNOWN) for other in images) > 1:
-        return (), image.eye, f"{image.eye.label}可能不止一张图像，标注不知属于哪一张，没有画上"
-    return by_eye[image.eye], image.eye, ""

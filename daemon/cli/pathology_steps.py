@@ -4,7 +4,6 @@ A token or credentials that still serve are used again. A 401 in any step leads 
 """
 
 import asyncio
-import concurrent.futures
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -21,6 +20,7 @@ from daemon.bridge import ThreadLeft, in_thread, off_loop
 from daemon.cli.options import console
 from daemon.cli.step_status import Outcome, Status
 from daemon.config import Settings
+from daemon.services.imaging.pathology import DISCLAIMER, from_loop
 from inference.imaging import step_files
 from inference.imaging.cos import CosCredentials, Uploaded, callback_path, file_md5, slide_key
 from inference.imaging.cos import upload as upload_to_cos
@@ -30,7 +30,6 @@ from inference.imaging.pathology_wire import WORDS, Token, identity
 from inference.imaging.slides import check_slide
 
 T = TypeVar("T")
-DISCLAIMER = "AI 结果仅供参考，诊断以病理医师的意见为准。"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +195,7 @@ class Steps:
 
         def work(stop: threading.Event) -> Uploaded:
             def credentials() -> CosCredentials:
-                return unused.pop() if unused else _wait(self._credentials(), loop, stop)
+                return unused.pop() if unused else from_loop(self._credentials(), loop, stop)
 
             with _progress() as bar:
                 md5 = file_md5(slide, stop=stop, progress=_task(bar, "校验"))
@@ -215,20 +214,6 @@ class Steps:
             return await in_thread("upload", work, stop_within_s=rules.timeout_s + rules.connect_timeout_s)
         except ThreadLeft:
             raise Stopped("已中断，再次运行会从中断处继续。") from None
-
-
-def _wait(work: "Awaitable[T]", loop: asyncio.AbstractEventLoop, stop: threading.Event) -> T:
-    """What the loop makes of `work`, for a thread beside it. Raises Stopped."""
-
-    async def run() -> T:
-        return await work
-
-    future = asyncio.run_coroutine_threadsafe(run(), loop)
-    while not concurrent.futures.wait([future], timeout=0.2).done:
-        if stop.is_set():
-            future.cancel()
-            raise Stopped("上传已停止。")
-    return future.result()
 
 
 def _progress() -> Progress:

@@ -85,5 +85,6 @@ class ImagingSettings(Section):
     retry_for_h: float = Field(24.0, gt=0, le=720)
     # The files of a job that has ended.
     keep_days: float = Field(30.0, gt=0, le=36_500)
-    pathology: PathologySettings = PathologySettings()
-    fundus: FundusSettings = FundusSettings()
+    # Made when they are asked for: they look into the environment.
+    pathology: PathologySettings = Field(default_factory=PathologySettings)
+    fundus: FundusSettings = Field(default_factory=FundusSettings)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.config.imaging import ImagingSettings
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     speech: SpeechSettings = SpeechSettings()
     surgery: SurgerySettings = SurgerySettings()
-    imaging: ImagingSettings = ImagingSettings()
+    imaging: ImagingSettings = Field(default_factory=ImagingSettings)
     logs: LogSettings = LogSettings()
     site_json: Path | None = None
 

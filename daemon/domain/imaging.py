@@ -26,6 +26,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+_WAIT_MAX = timedelta(hours=2)
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
@@ -103,6 +104,10 @@ class Job:
     def has_ended(self) -> bool:
         return self.state in ENDED
 
+    def is_due(self, now: datetime) -> bool:
+        """A time further off than any wait is no wait, but a clock that was set back."""
+        return self.next_at <= now or self.next_at - now > _WAIT_MAX
+
     def begun(self, now: datetime, message: str) -> "Job":
         return replace(self, state=JobState.RUNNING, is_begun=True, message=message, changed_at=now)
 
@@ -168,12 +173,12 @@ class Job:
     def cancelled(self, now: datetime, message: str) -> "Job":
         return replace(self, state=JobState.CANCELLED, message=message, changed_at=now, ended_at=now)
 
-    def retried(self, now: datetime, message: str) -> "Job":
-        """A person wants it to go on at the step that failed, even if that does something twice."""
+    def retried(self, now: datetime, message: str, *, is_in_doubt: bool) -> "Job":
+        """A person wants it to go on at the step that failed; unless it is still in doubt, even if it was done."""
         return replace(
             self,
             state=JobState.QUEUED,
-            is_begun=False,
+            is_begun=is_in_doubt,
             attempts=0,
             polls=0,
             error=None,

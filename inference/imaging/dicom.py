@@ -1,5 +1,14 @@
-"""The first frame of a DICOM file as RGB of 8 bits, whatever it is stored as."""
+"""The first frame of a DICOM file as RGB of 8 bits, whatever it is stored as.
 
+The decoder of compressed frames, GDCM, ends the whole process over a corrupt one (a C++ exception that nobody catches).
+So they are decoded in a process of their own, which is this file run as a program; it imports nothing of ours.
+"""
+
+import os
+import resource
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +20,11 @@ import numpy.typing as npt
 # The reader inflates such a file whole and without a bound.
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 _TOLD = 120
+_DECODE_S = 60.0
+_UNUSABLE = 3
+_MEMORY_MAX = 6 * 2**30
+# Of the environment, for the other process: what Python and its libraries need, and none of our credentials.
+_KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG")
 
 
 class DicomUnusable(Exception):
@@ -24,6 +38,7 @@ class Dicom:
         import pydicom
         from pydicom.filereader import read_file_meta_info
 
+        self._path = path
         with _translated():
             if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) in _DEFLATED:
                 raise DicomUnusable("不支持 Deflated 传输语法")
@@ -44,7 +59,13 @@ class Dicom:
             return bytes(get_frame(self._dataset.PixelData, 0, number_of_frames=frames))
 
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """What a viewer would show, (height, width, 3)."""
+        """What a viewer would show, (height, width, 3). At most a minute."""
+        with _translated():
+            is_compressed = self._dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        return _decoded_apart(self._path, (self.height, self.width, 3)) if is_compressed else self.rgb_here()
+
+    def rgb_here(self) -> npt.NDArray[np.uint8]:
+        """The same in this process, which a corrupt compressed frame may end."""
         from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
         from pydicom.pixels.utils import pixel_array
 
@@ -73,13 +94,40 @@ class Dicom:
         return float(grey.min()), float(grey.max())
 
 
+def _decoded_apart(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    # -P: the folder of this file holds modules with common names.
+    command = [sys.executable, "-P", __file__, str(path.absolute())]
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    try:
+        done = subprocess.run(  # noqa: S603  ourselves
+            command,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_DECODE_S,
+        )
+    except (subprocess.TimeoutExpired, OSError):
+        raise DicomUnusable(f"{_DECODE_S:g} 秒内没有解码完") from None
+    if done.returncode == _UNUSABLE:
+        raise DicomUnusable(done.stdout[: 4 * _TOLD].decode("utf-8", "replace"))
+    if done.returncode != 0 or len(done.stdout) != shape[0] * shape[1] * shape[2]:
+        raise DicomUnusable("压缩的像素数据已损坏")
+    return np.frombuffer(done.stdout, np.uint8).reshape(shape)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """What a broken file makes of the libraries."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     try:
         yield
-    # pydicom's own errors stand under these; they are many, and differ by decoder.
     except (
+        BytesLengthException,
+        InvalidDicomError,
+        struct.error,
         ArithmeticError,
         AttributeError,
         EOFError,
@@ -111,3 +159,22 @@ def _eight_bits(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
 def _told(error: Exception) -> str:
     """A library's words, short and on one line."""
     return " ".join((str(error) or type(error).__name__).split())[:_TOLD]
+
+
+def _main(path: Path) -> int:
+    """The pixels to stdout, or why there are none."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_MAX, _MEMORY_MAX))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A library that prints must not print into the pixels.
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        try:
+            out.write(Dicom(path).rgb_here().tobytes())
+        except DicomUnusable as error:
+            out.write(str(error).encode())
+            return _UNUSABLE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))

@@ -87,10 +87,6 @@ class FundusClient:
     async def close(self) -> None:
         await self._wire.close()
 
-    def check_configured(self, ai_type: AiType) -> None:
-        """Raises NotConfigured where this analysis has no credential."""
-        self._credential(ai_type)
-
     def check(self, ai_type: AiType) -> None:
         """Raises NotConfigured where this cannot be asked for."""
         self._credential(ai_type)

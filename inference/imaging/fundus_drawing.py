@@ -10,23 +10,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from inference.imaging.fundus_marks import Box, Mark, Point
+from inference.imaging.fundus_answer import Answer
+from inference.imaging.fundus_marks import Box, Mark, Point, marks_of
 from inference.imaging.fundus_terms import MARKS, Eye
 from inference.imaging.pictures import open_rgb
 
 Rgb = npt.NDArray[np.uint8]
 
+# None is the red or the orange of a fundus.
 _COLOURS = (
-    (255, 60, 60),
+    (0, 255, 255),
     (255, 255, 255),
     (255, 230, 0),
     (255, 0, 255),
-    (0, 255, 255),
-    (80, 160, 255),
-    (255, 150, 0),
+    (60, 120, 255),
+    (170, 255, 0),
+    (255, 180, 200),
     (0, 255, 0),
-    (170, 110, 255),
-    (160, 220, 120),
+    (180, 130, 255),
+    (0, 180, 120),
 )
 COLOURS = dict(zip(MARKS, _COLOURS, strict=True))
 FILL = 0.35  # how much of the colour is in a filled contour
@@ -44,6 +46,25 @@ def overlay(path: Path, marks: Sequence[Mark], eye: Eye) -> bytes:
     is_written, encoded = cv2.imencode(form, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     assert is_written
     return bytes(encoded)
+
+
+def marks_for(answer: Answer, eye: Eye, eyes: Sequence[Eye]) -> tuple[Sequence[Mark], Eye, str]:
+    """What may be drawn on one picture, over which eye, or why nothing: the answer speaks of eyes, not of pictures.
+
+    eyes: of all pictures that were sent, this one's too.
+    """
+    found = answer.ultra_wide
+    if found is None:
+        return (), eye, ""
+    by_eye = {side: marks_of(found.detail(side)) for side in (Eye.LEFT, Eye.RIGHT)}
+    if eye is Eye.UNKNOWN:
+        sides = [side for side, marks in by_eye.items() if any(mark.is_drawable for mark in marks)]
+        if len(eyes) == 1 and len(sides) == 1:
+            return by_eye[sides[0]], sides[0], ""
+        return (), eye, "眼别未知，标注没有画上"
+    if sum(other in (eye, Eye.UNKNOWN) for other in eyes) > 1:
+        return (), eye, f"{eye.label}可能不止一张图像，标注不知属于哪一张，没有画上"
+    return by_eye[eye], eye, ""
 
 
 def draw(rgb: Rgb, marks: Sequence[Mark]) -> Rgb:

@@ -37,12 +37,22 @@ def report(answer: Answer, images: Names, *, http_host: str | None = None) -> st
     else:
         lines += report_45(answer)
     lines += [_pdf(answer.report_url, http_host), "", HINT]
+    if answer.ai_type.is_ultra_wide:
+        lines += _unseen({eye for _, eye in images})
     return "\n".join(lines) + "\n"
 
 
 def _images(answer: Answer, images: Names) -> str:
     named = "、".join(f"{plain(name)}({eye.label})" for name, eye in images)
     return named or f"检查号 {answer.study_id}"
+
+
+def _unseen(eyes: set[Eye]) -> Iterator[str]:
+    """Both columns are always filled by the back end, also that of an eye which nobody photographed."""
+    for eye, other in ((Eye.LEFT, Eye.RIGHT), (Eye.RIGHT, Eye.LEFT)):
+        if eyes == {eye}:
+            yield ">"
+            yield f"> 只提交了{eye.label}的图像：{other.label}的内容不是检查结果。"
 
 
 def _ultra_wide(found: UltraWide) -> Iterator[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from daemon.storage import migrate
 from tests.cli.conftest import Done
+from tests.servers.fundus import APP_ID, TOKEN, FundusServer
+from tests.servers.pathology import USERNAME, PathologyServer
 
 Call = Callable[..., Done]
 Config = Callable[..., Path]
@@ -117,3 +119,22 @@ def test_a_ledger_is_made_and_then_left_alone(call: Call, config: Config, tmp_pa
     assert "(none) ->" in call("db", "upgrade", "-c", path).out
     assert "nothing to do" in call("db", "upgrade", "-c", path).out
     assert migrate.current(tmp_path / "new" / "ledger.db") == migrate.head()
+
+
+def test_the_imaging_back_ends_are_looked_at_and_asked(call: Call, config: Config, clips: Path, tmp_path: Path) -> None:
+    with PathologyServer() as platform, FundusServer() as eyes:
+        more = (
+            f'[server]\nport = {free_port()}\n[cameras.left]\nurl = "{clips / "left.mp4"}"\n'
+            f'[imaging.pathology]\nbase_url = "{platform.url}"\nusername = "{USERNAME}"\npassword = "wrong"\n'
+            f'[imaging.fundus]\nbase_url = "{eyes.url}"\napp_id = "{APP_ID}"\ntoken = "{TOKEN}"\n'
+        )
+
+        done = call("check", "-c", config(more), "--connect")
+
+        assert done.code == 1
+        assert "病理平台拒绝了用户名或密码" in done.out
+        assert "no organization" in done.out
+        assert "credentials for ai_type 12" in done.out
+        assert "takes our signature" in done.out
+        assert not eyes.studies
+        assert TOKEN not in done.out + done.err

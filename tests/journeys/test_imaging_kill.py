@@ -1,6 +1,7 @@
 """The whole program killed at each step of an imaging job: after the restart it ends right, and nothing is there twice.
 
-Some of the steps in the normal suite; `bash scripts/test -m "soak or not soak" tests/journeys/test_imaging_kill.py` has all.
+A part of the steps in the normal suite; `bash scripts/test -m "soak or not soak" tests/journeys/test_imaging_kill.py`
+has all.
 """
 
 import json
@@ -16,8 +17,9 @@ import pytest
 
 from tests.journeys.program import Program
 from tests.servers.cos import CosServer
-from tests.servers.fundus import APP_ID, TOKEN, FundusServer, ultra_wide_answer
+from tests.servers.fundus import APP_ID, TOKEN, FundusServer
 from tests.servers.fundus import Fault as FundusFault
+from tests.servers.fundus_answers import ultra_wide_answer
 from tests.servers.pathology import PASSWORD, STALL, USERNAME, Fault, PathologyServer
 from tests.slides import write_slide
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import gzip
 import hashlib
 import hmac
 import json
@@ -14,9 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-from inference.imaging.fundus_terms import DISEASES
+from tests.servers.forms import read_form
+from tests.servers.fundus_answers import ok
 
 APP_ID, TOKEN = "wide-1", "test-token-wide-do-not-print"
 APP_ID_45, TOKEN_45 = "narrow-1", "test-token-narrow-do-not-print"
@@ -140,6 +140,8 @@ class FundusServer:
 
     def _upload(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
         body = handler.rfile.read(_length(handler, 8 * 2**20))
+        if not handler.headers.get("Content-Type", "").startswith("application/json"):
+            return self._no(1, "no JSON")
         if refusal := self._signature_refusal(handler, app_id):
             return refusal
         try:
@@ -154,7 +156,7 @@ class FundusServer:
         if len({image.image_id for image in images}) != len(images):
             return self._no(1, "imageId twice")
         self.studies[request["studyId"]] = Kept("upload", app_id, request, images)
-        return _ok("上传成功")
+        return ok("上传成功")
 
     def _image(self, image: dict[str, Any]) -> Sent:
         content = base64.b64decode(image["content"], validate=True)
@@ -168,7 +170,7 @@ class FundusServer:
         if boundary is None:
             _drain(handler)
             return self._no(1, "no form-data")
-        fields, file = _read_form(handler.rfile, boundary[1].encode(), _length(handler, _FILE_MAX + 2**20))
+        fields, file = read_form(handler.rfile, boundary[1].encode(), _length(handler, _FILE_MAX + 2**20))
         header = handler.headers
         if header.get("god-portal-timestamp") != header.get("timestamp") or header.get(
             "god-portal-signature"
@@ -185,7 +187,7 @@ class FundusServer:
             return self._no(1, "size")
         sent = Sent(fields["imageId"], fields.get("descPosition", "0"), size, sha256, _kind(magic))
         self.studies[fields["studyId"]] = Kept("file", app_id, fields, [sent])
-        return _ok("上传成功")
+        return ok("上传成功")
 
     def _query(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
         body = handler.rfile.read(_length(handler, 65_536))
@@ -279,103 +281,6 @@ def _drain(handler: BaseHTTPRequestHandler) -> None:
     left = int(handler.headers.get("Content-Length", "0"))
     while left > 0:
         left -= len(handler.rfile.read(min(left, 1 << 20)))
-
-
-def _read_form(source: BinaryIO, boundary: bytes, left: int) -> tuple[dict[str, str], tuple[int, str, bytes] | None]:
-    """The text fields, and size, SHA-256 and first bytes of the file, which is never whole in memory."""
-    fields: dict[str, str] = {}
-    file = None
-    mark, buffer = b"\r\n--" + boundary, b"\r\n"
-
-    def fill() -> bool:
-        nonlocal buffer, left
-        chunk = source.read(min(left, 65_536))
-        left -= len(chunk)
-        buffer += chunk
-        return bool(chunk)
-
-    while fill() or buffer:
-        if mark in buffer:
-            break
-    buffer = buffer.partition(mark)[2]
-    while not buffer.startswith(b"--"):
-        while b"\r\n\r\n" not in buffer and fill():
-            pass
-        head, _, buffer = buffer.partition(b"\r\n\r\n")
-        name = re.search(rb'name="([^"]+)"', head)
-        assert name, head
-        is_file = b'filename="' in head
-        digest, size, magic, text = hashlib.sha256(), 0, b"", b""
-        while True:
-            end = buffer.find(mark)
-            piece = buffer[:end] if end >= 0 else buffer[: max(len(buffer) - len(mark), 0)]
-            if is_file:
-                magic = magic or piece[:132]
-                digest.update(piece)
-                size += len(piece)
-            else:
-                text += piece
-            buffer = buffer[end + len(mark) :] if end >= 0 else buffer[len(piece) :]
-            if end >= 0 or not fill():
-                break
-        while len(buffer) < 2 and fill():
-            pass
-        if is_file:
-            file = size, digest.hexdigest(), magic
-        else:
-            fields[name[1].decode()] = text.decode()
-    while left > 0 and fill():
-        buffer = b""
-    return fields, file
-
-
-# --- answers as they come ---
-
-
-def packed(value: Any) -> str:
-    """As mask and detection fields are encoded: gzip, then base64."""
-    return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
-
-
-def ultra_wide_answer(
-    *,
-    status: Any = 200,
-    left: dict[str, str] | None = None,
-    right: dict[str, str] | None = None,
-    report_url: str | None = "https://reports.example/r/1.pdf?sign=a(b)",
-    **details: Any,
-) -> dict[str, Any]:
-    """left, right: disease id -> value where it is not "0". left_detail, right_detail: fields of that eye."""
-    diagnoses = [
-        {
-            "disease": disease,
-            "name": name,
-            "leftValue": (left or {}).get(disease, "0"),
-            "rightValue": (right or {}).get(disease, "0"),
-            "checkType": "checkbox",
-            "additional": None,
-        }
-        for disease, name in DISEASES.items()
-    ]
-    result = {
-        "status": status,
-        "inferredDiagnoses": diagnoses,
-        "eyeScreening": {"left": "未见明显异常", "right": "建议转诊"},
-        "leftDetail": details.get("left_detail", {"others": [0] * 47}),
-        "rightDetail": details.get("right_detail", {"others": [0] * 47}),
-    }
-    return _ok("成功", {"ultraWideResult": result, "reportUrl": report_url})
-
-
-def answer_45(
-    glaucoma: list[dict[str, Any]] | None, diseases: list[dict[str, Any]] | None, report_url: str | None = None
-) -> dict[str, Any]:
-    data = {"glaucomaResultList": glaucoma, "multipleDiseasesResultList": diseases, "reportUrl": report_url}
-    return _ok("成功", data)
-
-
-def _ok(message: str, data: Any = None) -> dict[str, Any]:
-    return {"code": 0, "message": message, "requestId": "r", "data": {} if data is None else data}
 
 
 def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "application/json") -> None:

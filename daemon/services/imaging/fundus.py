@@ -13,8 +13,7 @@ from daemon.services.imaging.steps import Done, NotYet, Step, Work
 from inference.imaging.errors import Failed
 from inference.imaging.fundus import FundusClient
 from inference.imaging.fundus_answer import Answer, Processing
-from inference.imaging.fundus_drawing import overlay
-from inference.imaging.fundus_marks import marks_of
+from inference.imaging.fundus_drawing import marks_for, overlay
 from inference.imaging.fundus_report import report
 from inference.imaging.fundus_study import EyeImage, Study, eye_of_name, plan
 from inference.imaging.fundus_terms import SIGNS, AiType, Camera, Eye
@@ -60,7 +59,7 @@ class FundusGateway:
     async def accept(self, inputs: Mapping[str, Any], files: Sequence[tuple[str, Path]]) -> Mapping[str, Any]:
         """inputs: as StudyRequest has them."""
         ai_type = AiType(int(inputs["ai_type"]))
-        self._client.check_configured(ai_type)
+        self._client.check(ai_type)
         eyes = [EYES[eye] for eye in inputs["eyes"]] or [eye_of_name(name) for name, _ in files]
         pictures = [await off_loop(check_picture, path) for _, path in files]
         images = [
@@ -116,9 +115,7 @@ class FundusGateway:
         body = json.dumps(answer.body, ensure_ascii=False)
         (made / "answer.json").write_text(body, encoding="utf-8")
         images = [(each["name"], Eye[each["eye"].upper()]) for each in work.job.inputs["images"]]
-        overlays, notes = _overlays(answer, images, work.paths, made), list(work.job.inputs["notes"])
-        if answer.ai_type.is_ultra_wide and not overlays and _has_marks(answer):
-            notes.append("无法确定标注属于哪一张图像，未绘制叠加图。")
+        overlays, undrawn = _overlays(answer, images, work.paths, made)
         ultra_wide = answer.ultra_wide
         return {
             "study_id": answer.study_id,
@@ -133,7 +130,7 @@ class FundusGateway:
             ],
             "signs": {eye.name.lower(): _signs(answer, eye) for eye in (Eye.LEFT, Eye.RIGHT)},
             "overlays": overlays,
-            "notes": notes,
+            "notes": [*work.job.inputs["notes"], *undrawn],
         }
 
 
@@ -167,27 +164,21 @@ def _study(study_id: str, inputs: Mapping[str, Any], paths: Sequence[Path]) -> S
     )
 
 
-def _overlays(answer: Answer, images: Sequence[tuple[str, Eye]], paths: Sequence[Path], made: Path) -> list[int]:
-    """The numbers of the pictures that were drawn over: marks belong to an eye, so that it must have one picture."""
-    drawn: list[int] = []
-    if answer.ultra_wide is None:
-        return drawn
-    for number, ((_, eye), path) in enumerate(zip(images, paths, strict=True), start=1):
-        marks = marks_of(answer.ultra_wide.detail(eye))
-        is_sure = [other for _, other in images].count(eye) == 1
-        if is_sure and any(mark.is_drawable for mark in marks):
-            picture = overlay(path, marks, eye)
+def _overlays(
+    answer: Answer, images: Sequence[tuple[str, Eye]], paths: Sequence[Path], made: Path
+) -> tuple[list[int], list[str]]:
+    """The numbers of the pictures that were drawn over, and why others could not be."""
+    drawn, notes, eyes = list[int](), list[str](), [eye for _, eye in images]
+    for number, ((name, eye), path) in enumerate(zip(images, paths, strict=True), start=1):
+        marks, side, why = marks_for(answer, eye, eyes)
+        if why:
+            notes.append(f"{name}：{why}。")
+        if any(mark.is_drawable for mark in marks):
+            picture = overlay(path, marks, side)
             suffix = "png" if picture.startswith(b"\x89PNG") else "jpg"
             (made / f"overlay_{number:02d}.{suffix}").write_bytes(picture)
             drawn.append(number)
-    return drawn
-
-
-def _has_marks(answer: Answer) -> bool:
-    found = answer.ultra_wide
-    return found is not None and any(
-        mark.is_drawable for eye in (Eye.LEFT, Eye.RIGHT) for mark in marks_of(found.detail(eye))
-    )
+    return drawn, notes
 
 
 def _signs(answer: Answer, eye: Eye) -> dict[str, int]:

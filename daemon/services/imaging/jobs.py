@@ -32,7 +32,7 @@ from daemon.metrics import counter, gauge
 from daemon.services.imaging.folder import JobFolder
 from daemon.services.imaging.keeping import JobFiles
 from daemon.services.imaging.running import JobRunner
-from daemon.services.imaging.steps import Gateway
+from daemon.services.imaging.steps import Gateway, step_named
 from daemon.storage.database import Unit
 from daemon.storage.imaging import Access
 from inference.imaging import errors
@@ -189,7 +189,9 @@ class Imaging:
                 assert job is not None
                 if job.state is not JobState.FAILED:
                     raise ImagingJobNotFailed(f"只有失败的任务可以重试（现为 {job.state.value}）。", job_id=str(job_id))
-                job = job.retried(now, "已请求重试，排队中")
+                gateway = self._gateways.get(job.kind)
+                can_ask = gateway is not None and step_named(gateway, job.step)[0].recall is not None
+                job = job.retried(now, "已请求重试，排队中", is_in_doubt=job.is_begun and can_ask)
                 await tx.imaging.save(job)
         self.feed.publish(job)
         self._runner.wake()

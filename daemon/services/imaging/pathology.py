@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -110,7 +111,7 @@ class PathologyGateway:
 
         def send(stop: threading.Event) -> dict[str, Any]:
             def credentials() -> CosCredentials:
-                return unused.pop() if unused else _wait(self._fetch_credentials(), loop, stop)
+                return unused.pop() if unused else from_loop(self._fetch_credentials(), loop, stop)
 
             def read(done: int, total: int) -> None:
                 work.progress(_MD5_SHARE * done / total, "计算 MD5")
@@ -127,6 +128,9 @@ class PathologyGateway:
             uploaded = upload(
                 path, key, md5, rules=rules, credentials=credentials, record=record, stop=stop, progress=sent
             )
+            with suppress(OSError):  # a slide of the server leaves an empty folder
+                record.parent.rmdir()
+                work.folder.rmdir()
             return {"file_md5": md5, "cos_path": key, "path": callback_path(key), "size": uploaded.size}
 
         output = await in_thread(f"upload:{work.job.id}", send)
@@ -217,7 +221,7 @@ class PathologyGateway:
         return self._rules.username, self._rules.password
 
 
-def _wait(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, stop: threading.Event) -> T:
+def from_loop(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, stop: threading.Event) -> T:
     """What the loop makes of `work`, for a thread beside it. Raises Stopped."""
     future = asyncio.run_coroutine_threadsafe(work, loop)
     while not concurrent.futures.wait([future], timeout=0.2).done:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobError, JobKind, JobState
 from daemon.feed import Feed
 from daemon.services.imaging.folder import JobFolder
@@ -65,6 +66,8 @@ class JobRunner:
         self._at_work: dict[UUID, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._latest: dict[UUID, Job] = {}
+        # Being cancelled: nobody may begin with them again meanwhile.
+        self._held: set[UUID] = set()
         self.ended: Counter[tuple[JobKind, JobState]] = Counter()
         self.repeated: Counter[JobKind] = Counter()
 
@@ -95,10 +98,17 @@ class JobRunner:
 
     async def cancel(self, job: Job) -> Job:
         """Ends it where it stands; what the back end has of it stays there. Returns the job as it ended."""
-        task = self._at_work.get(job.id)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        self._held.add(job.id)
+        try:
+            if (task := self._at_work.get(job.id)) is not None:
+                task.cancel()
+                await asyncio.wait([task])
+            return await self._end_cancelled(job)
+        finally:
+            self._held.discard(job.id)
+            self._changed.set()
+
+    async def _end_cancelled(self, job: Job) -> Job:
         async with self._unit.begin() as tx:
             now_is = await tx.imaging.get(job.id)
             assert now_is is not None
@@ -124,12 +134,14 @@ class JobRunner:
         """Give free workers the jobs that are due; returns how long until the next one is. Raises LedgerUnavailable."""
         while len(self._at_work) < self._rules.workers:
             async with self._unit.read() as tx:
-                job = await tx.imaging.next_due(list(self._at_work))
+                job = await tx.imaging.next_due([*self._at_work, *self._held])
             if job is None:
                 return None
-            wait_s = (job.next_at - datetime.now(UTC)).total_seconds()
-            if wait_s > 0:
-                return wait_s
+            now = datetime.now(UTC)
+            if not job.is_due(now):
+                return (job.next_at - now).total_seconds()
+            if job.id in self._held:
+                continue
             task = asyncio.create_task(self._advance(job), name=f"imaging:{job.id}")
             self._at_work[job.id] = task
             task.add_done_callback(self._ended(job.id))
@@ -147,7 +159,7 @@ class JobRunner:
 
     async def _advance(self, job: Job) -> None:
         """Step by step, until it ends or has to wait."""
-        while not job.has_ended and job.next_at <= datetime.now(UTC):
+        while not job.has_ended and job.is_due(datetime.now(UTC)):
             gateway = self._gateways.get(job.kind)
             if gateway is None:
                 await self._save(job.failed(JobError.NOT_CONFIGURED, datetime.now(UTC), "此影像后台未配置。"))
@@ -187,6 +199,7 @@ class JobRunner:
             progress=self._progress_of(job, step),
         )
         try:
+            await off_loop(_check_files, work)
             outcome = await self._outcome(step, work, was_begun=was_begun)
         except errors.ImagingError as error:
             return await self._after(job, gateway, step, error, was_begun=was_begun)
@@ -291,3 +304,10 @@ class JobRunner:
 
     def _ledger_is_away(self, error: Exception, wait_s: float) -> None:
         log.error("imaging jobs wait for the ledger: %s", error)
+
+
+def _check_files(work: Work) -> None:
+    """Raises InputInvalid where a file of the job is gone or is not the one that was accepted."""
+    for file, path in zip(work.files, work.paths, strict=True):
+        if not path.is_file() or path.stat().st_size != file.size:
+            raise errors.InputInvalid(f"文件 {file.name} 已不在或已改变。", field="files", value=file.name)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.servers.cos import CosServer
-from tests.servers.fundus import APP_ID, TOKEN, FundusServer, packed, ultra_wide_answer
+from tests.servers.fundus import APP_ID, TOKEN, FundusServer
+from tests.servers.fundus_answers import packed, ultra_wide_answer
 from tests.servers.pathology import PASSWORD, USERNAME, PathologyServer
 from tests.slides import write_slide
 

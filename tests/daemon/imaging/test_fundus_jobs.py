@@ -13,7 +13,8 @@ import pytest
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon
 from tests.daemon.imaging.clerk import Clerk
-from tests.servers.fundus import PROCESSING, STALL, TOKEN, Fault, FundusServer, ultra_wide_answer
+from tests.servers.fundus import PROCESSING, STALL, TOKEN, Fault, FundusServer
+from tests.servers.fundus_answers import ultra_wide_answer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.storage.schema import metadata
 from tests.daemon.conftest import Told
 from tests.daemon.rows import T0, posting, saved, sighting, surgery
+
+NOBODY = UUID(int=1)
 
 
 async def test_one_surgery_id_has_one_active_run(unit: Unit) -> None:
@@ -68,9 +70,9 @@ async def test_a_sighting_is_booked_once(unit: Unit) -> None:
         {"qty": 2},
         {"qty": 0},
         {"kind": PostingKind.VOID},
-        {"sighting_id": uuid4()},
-        {"run_id": uuid4()},
-        {"voids": uuid4()},
+        {"sighting_id": NOBODY},
+        {"run_id": NOBODY},
+        {"voids": NOBODY},
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.imaging.errors import (
@@ -33,7 +33,8 @@ from inference.imaging.fundus_study import EyeImage, Study, Way, eye_of_name, ne
 from inference.imaging.fundus_terms import AiType, Camera, Eye
 from inference.imaging.pictures import Kind, Picture, check_picture
 from tests.servers import fundus as far
-from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer, answer_45, ultra_wide_answer
+from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer
+from tests.servers.fundus_answers import answer_45, ultra_wide_answer
 
 LATE_S = 0.6
 WIDE = AiType.ULTRA_WIDE
@@ -511,6 +512,7 @@ async def test_token_and_signature_are_printed_nowhere(
         assert secret not in whole
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_name_tells_some_eye(name: str) -> None:
     assert eye_of_name(name) in Eye

@@ -4,13 +4,13 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.imaging.errors import Unclear
 from inference.imaging.fundus_answer import Answer, EyeDetail, Processing, read_answer
 from inference.imaging.fundus_terms import DISEASES, MARKS, SIGNS, STATES, AiType, Eye, eye_of_category, state_text
-from tests.servers.fundus import answer_45, ultra_wide_answer
+from tests.servers.fundus_answers import answer_45, ultra_wide_answer
 
 WIDE, BOTH = AiType.ULTRA_WIDE, AiType.GLAUCOMA_AND_DISEASES
 DONE = {"status": 200, "eyeCategory": 0}
@@ -141,6 +141,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(wide=JSON, glaucoma=JSON, url=JSON)
 def test_whatever_comes_is_an_answer_or_unclear(wide: Any, glaucoma: Any, url: Any) -> None:
     body = {"code": 0, "data": {"ultraWideResult": wide, "glaucomaResultList": glaucoma, "reportUrl": url}}

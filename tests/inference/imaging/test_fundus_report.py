@@ -9,7 +9,7 @@ from inference.imaging.fundus_answer import Answer, read_answer
 from inference.imaging.fundus_report import report
 from inference.imaging.fundus_terms import STATES, AiType, Eye
 from inference.imaging.markdown import plain, safe_link
-from tests.servers.fundus import answer_45, packed, ultra_wide_answer
+from tests.servers.fundus_answers import answer_45, packed, ultra_wide_answer
 
 # Copied from the seed. <...> is filled; a line of the eye's details is followed by what was found.
 TEMPLATE = """
@@ -92,9 +92,11 @@ def test_the_report_lies_line_by_line_beside_the_template() -> None:
     for got, want in zip(made, wanted, strict=False):
         pattern = ".+".join(map(re.escape, re.split(r"<[^<>]+>", want)))
         assert re.fullmatch(pattern + (" .+" if want.startswith("- ") else ""), got), (got, want)
-    assert len(made) == len(wanted) + 1
-    assert made[-1].startswith("> ")
-    assert "请眼科医生" in made[-1]
+    assert made[len(wanted) :] == [
+        "> 以上为 AI 辅助分析结果，不能代替诊断，请眼科医生结合临床诊断。",
+        ">",
+        "> 只提交了右眼的图像：左眼的内容不是检查结果。",
+    ]
 
 
 def test_a_filled_report_says_what_was_found() -> None:
@@ -131,6 +133,12 @@ def test_a_filled_report_says_what_was_found() -> None:
     )
     right = made[made.index("**右眼体征**:同上(`rightDetail` 字段)") + 1 :]
     assert all(line.endswith("未返回") for line in right[:11])
+
+
+@pytest.mark.parametrize("eyes", [(), (Eye.LEFT, Eye.RIGHT), (Eye.LEFT, Eye.UNKNOWN), (Eye.UNKNOWN,)])
+def test_no_eye_is_called_unseen_that_may_have_been_sent(eyes: tuple[Eye, ...]) -> None:
+    made = lines(ultra_wide_answer(), [("a.jpg", eye) for eye in eyes])
+    assert "请眼科医生" in made[-1]
 
 
 def test_short_signs_are_not_told_and_not_negative() -> None:

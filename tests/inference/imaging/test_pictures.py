@@ -264,6 +264,14 @@ def test_a_compressed_frame_larger_than_it_says_is_not_decoded(dicom: Write) -> 
     refused(dicom(NOISE, "YBR_FULL_422", JPEGBaseline8Bit, PixelData=frame), "900×900 与 DICOM 标签 120×80 不符")
 
 
+def test_a_compressed_frame_that_would_end_the_process_does_not(dicom: Write) -> None:
+    whole = cv2.imencode(".jpg", NOISE)[1].tobytes()
+    # An unknown marker aborts GDCM, a sample of 255 bits makes it read where nothing is.
+    for at, byte in ((whole.index(b"\xff\xdb") + 1, 0), (whole.index(b"\xff\xc0") + 4, 255)):
+        broken = whole[:at] + bytes([byte]) + whole[at + 1 :]
+        refused(dicom(NOISE, "YBR_FULL_422", JPEGBaseline8Bit, PixelData=broken), "压缩的像素数据已损坏")
+
+
 def test_a_truncated_dicom_is_refused(dicom: Write) -> None:
     path = dicom(NOISE, "RGB")
     path.write_bytes(path.read_bytes()[:-5000])
