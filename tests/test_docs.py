@@ -147,7 +147,7 @@ def test_the_his_guide_says_which_role_may_do_what() -> None:
     rows = {
         cells[0].strip("` "): ["不" not in cell for cell in cells[1:]]
         for line in text(HIS).splitlines()
-        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 6
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")]) and len(cells) == 7
         if cells[0].strip("` ") in RIGHTS
     }
 

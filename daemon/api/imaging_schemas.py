@@ -79,6 +79,20 @@ class JobList(BaseModel):
     jobs: list[JobResponse]
 
 
+class AccessInfo(BaseModel):
+    """outcome: ok, or why it was refused."""
+
+    at: datetime
+    caller: str
+    address: str
+    action: str
+    outcome: str
+
+
+class AccessList(BaseModel):
+    accesses: list[AccessInfo]
+
+
 def job_response(
     job: Job, files: Sequence[JobFile] | None, local: Callable[[datetime], datetime], *, with_result: bool = True
 ) -> JobResponse:

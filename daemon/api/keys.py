@@ -18,6 +18,7 @@ class Right(StrEnum):
     ANSWER = "answer"
     CORRECT = "correct"
     IMAGING = "imaging"
+    AUDIT = "audit"
 
 
 class Role(StrEnum):

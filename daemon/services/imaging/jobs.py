@@ -197,9 +197,25 @@ class Imaging:
         self._runner.wake()
         return job
 
-    async def file(self, job_id: UUID, number: int, who: Who, action: str, now: datetime) -> tuple[Job, JobFile, Path]:
-        """A file of the job that is still here. Raises ImagingJobNotFound, ImagingFileNotFound."""
-        job, files = await self.get(job_id, who, action, now)
+    async def accesses(self, job_id: UUID, who: Who, now: datetime) -> list[Access]:
+        """Raises ImagingJobNotFound."""
+        await self.get(job_id, who, "audit", now)
+        async with self._unit.read() as tx:
+            return await tx.imaging.accesses(job_id)
+
+    async def file(
+        self, job_id: UUID, number: int, who: Who | None, action: str, now: datetime
+    ) -> tuple[Job, JobFile, Path]:
+        """A file of the job that is still here. who: None for a further look, which leaves no row.
+
+        Raises ImagingJobNotFound, ImagingFileNotFound.
+        """
+        if who is not None:
+            job, files = await self.get(job_id, who, action, now)
+        else:
+            job = await self._known(job_id)
+            async with self._unit.read() as tx:
+                files = await tx.imaging.files(job_id)
         file = next((each for each in files if each.number == number), None)
         path = self.folder.of(job_id) / file.path if file is not None else None
         if file is None or path is None or file.state is FileState.EXPIRED or not path.is_file():

@@ -32,6 +32,7 @@ ROUTES = {
     "/imaging/jobs/{job_id}": {"get"},
     "/imaging/jobs/{job_id}/cancel": {"post"},
     "/imaging/jobs/{job_id}/retry": {"post"},
+    "/imaging/jobs/{job_id}/accesses": {"get"},
     "/imaging/jobs/{job_id}/report.md": {"get"},
     "/imaging/jobs/{job_id}/answer.json": {"get"},
     "/imaging/jobs/{job_id}/overlays/{number}": {"get"},

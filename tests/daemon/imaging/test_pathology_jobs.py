@@ -360,16 +360,37 @@ async def test_every_access_leaves_a_row(daemon: Daemon, slide: Path) -> None:
     await daemon.http.get(f"/imaging/jobs/{job_id}/files/1")
     await daemon.http.post(f"/imaging/jobs/{job_id}/cancel")
 
-    from uuid import UUID
+    rows = (await daemon.http.get(f"/imaging/jobs/{job_id}/accesses")).json()["accesses"]
 
-    async with daemon.parts.context.unit.read() as tx:
-        rows = await tx.imaging.accesses(UUID(job_id))
-
-    assert [(row.action, row.outcome) for row in rows] == [
+    assert [(row["action"], row["outcome"]) for row in rows] == [
         ("create", "ok"),
         ("watch", "ok"),
         ("read", "ok"),
         ("file", "ok"),
         ("cancel", "ImagingJobEnded"),
+        ("audit", "ok"),
     ]
-    assert {(row.caller, row.address) for row in rows} == {("-", "127.0.0.1")}
+    assert {(row["caller"], row["address"]) for row in rows} == {("-", "127.0.0.1")}
+
+
+async def test_only_keys_that_may_have_to_do_with_imaging(
+    daemon_on: DaemonOn, pathology: dict[str, Any], slide: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.toml"
+    roles = {"his": "his-key-0123456789abc", "nurse": "nurse-key-0123456789abc", "admin": "admin-key-0123456789abc"}
+    tables = "".join(f'[[keys]]\nname = "{role}"\nrole = "{role}"\nkey = "{key}"\n' for role, key in roles.items())
+    keys.write_text(tables, encoding="utf-8")
+    keys.chmod(0o600)
+    async with daemon_on(imaging=pathology, auth={"keys_file": str(keys)}) as daemon:
+
+        async def status(role: str, path: str) -> int:
+            return (await daemon.http.get(path, headers={"X-API-Key": roles[role]})).status_code
+
+        daemon.http.headers["X-API-Key"] = roles["his"]
+        job_id = (await Clerk.at(daemon).slide(slide)).json()["id"]
+        del daemon.http.headers["X-API-Key"]
+
+        assert [await status(role, f"/imaging/jobs/{job_id}") for role in roles] == [200, 403, 200]
+        assert [await status(role, f"/imaging/jobs/{job_id}/accesses") for role in roles] == [403, 403, 200]
+        assert (await daemon.http.get(f"/imaging/jobs/{job_id}")).status_code == 401
+        assert (await Clerk.at(daemon).slide(slide)).status_code == 401
