@@ -4,18 +4,15 @@ import base64
 import binascii
 import json
 import re
-import socket
-import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers.vendor import Vendor, VendorHandler, send
 
 API_KEY, SECRET_KEY = "test-key", "test-secret-do-not-print"
 TOKEN_LASTS_S = 2_592_000
@@ -66,12 +63,13 @@ class Calls:
     seen: list[dict[str, Any]] = field(default_factory=list)
 
 
-class BaiduServer:
+class BaiduServer(Vendor):
     """say: what ASR hears; sound: what TTS says of a text. It uses what the SDK sends, by GET or POST."""
 
     def __init__(
         self, *, say: str = "纱布。", sound: Callable[[str], bytes] | None = None, tls: tuple[Path, Path] | None = None
     ) -> None:
+        super().__init__("baidu", tls=tls)
         self.say = say
         self.sound = sound or (lambda text: b"")
         self.calls = Calls()
@@ -80,32 +78,9 @@ class BaiduServer:
         self.takes_s = 0.0
         # As behind a firewall that forgets idle connections: the second request on one gets no answer.
         self.forgets_connections = False
-        self._lock = threading.Lock()
-        self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._scheme = "http"
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-            self._scheme = "https"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="baidu")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def url(self, route: str) -> str:
-        return f"{self._scheme}://localhost:{self._server.server_port}/{route}"
+        return f"{self._scheme}://localhost:{self.port}/{route}"
 
     def next(self, route: str, *faults: Fault) -> None:
         self.faults[route].extend(faults)
@@ -114,7 +89,8 @@ class BaiduServer:
         """Every token that was given is refused from now on."""
         self.tokens.clear()
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: bytes, *, is_first: bool) -> None:
+    def take(self, handler: VendorHandler) -> None:
+        body = handler.body()
         route = urlsplit(handler.path).path.strip("/")
         with self._lock:
             setattr(self.calls, route, getattr(self.calls, route) + 1)
@@ -127,18 +103,19 @@ class BaiduServer:
         with self._lock:
             # Before the answer: who has it may ask again at once.
             self.calls.now -= 1
-        if self.forgets_connections and not is_first:
-            self._misbehave(handler, "stall")
+        if self.forgets_connections and handler.has_answered:
+            self.misbehave(handler, "stall")
         elif fault is None:
-            _send(handler, *answered)
+            status, kind, content = answered
+            send(handler, status, content, kind)
         elif fault.how:
-            self._misbehave(handler, fault.how)
+            self.misbehave(handler, fault.how)
         elif fault.number is not None:
-            _send(handler, 200, "application/json", _error(fault.number))
+            send(handler, 200, _error(fault.number))
         else:
-            _send(handler, fault.status, fault.kind, fault.body, fault.headers)
+            send(handler, fault.status, fault.body, fault.kind, fault.headers)
 
-    def _token(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+    def _token(self, handler: VendorHandler, body: bytes) -> tuple[int, str, bytes]:
         form = {key: value[0] for key, value in parse_qs(body.decode() or urlsplit(handler.path).query).items()}
         wanted = {"grant_type": "client_credentials", "client_id": API_KEY, "client_secret": SECRET_KEY}
         if form != wanted:
@@ -149,7 +126,7 @@ class BaiduServer:
         given = {"access_token": token, "expires_in": TOKEN_LASTS_S, "scope": "audio_voice_assistant_get"}
         return 200, "application/json", json.dumps(given).encode()
 
-    def _asr(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+    def _asr(self, handler: VendorHandler, body: bytes) -> tuple[int, str, bytes]:
         request = json.loads(body)
         self.calls.seen.append({key: value for key, value in request.items() if key not in ("token", "speech")})
         try:
@@ -172,7 +149,7 @@ class BaiduServer:
         heard = {"err_no": 0, "err_msg": "success.", "corpus_no": "1", "sn": "1", "result": [self.say]}
         return 200, "application/json", json.dumps(heard).encode()
 
-    def _tts(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str, bytes]:
+    def _tts(self, handler: VendorHandler, body: bytes) -> tuple[int, str, bytes]:
         form = {key: value[0] for key, value in parse_qs(body.decode(), strict_parsing=True).items()}
         self.calls.seen.append({key: value for key, value in form.items() if key != "tok"})
         if form.get("tok") not in self.tokens:
@@ -183,66 +160,6 @@ class BaiduServer:
             return 200, "application/json", _error(513)
         return 200, "audio/mp3", self.sound(form["tex"])
 
-    def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
-        if how == "reset":
-            handler.wfile.write(head + b'{"err_no"')
-            # A close with unread room for lingering data is a reset.
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        elif how == "stall":
-            self._released.wait(60)
-        elif how == "flood":
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mp3\r\n\r\n")
-            while not self._released.is_set():
-                handler.wfile.write(bytes(65_536))
-        else:
-            if how == "trickle":
-                handler.wfile.write(head)
-            for byte in (b" " if how == "trickle" else head) * 4000:
-                if self._released.wait(0.1):
-                    break
-                handler.wfile.write(bytes([byte]))
-        handler.close_connection = True
-
 
 def _error(number: int) -> bytes:
     return json.dumps({"err_no": number, "err_msg": "as documented", "sn": "1", "idx": 1}).encode()
-
-
-def _send(
-    handler: BaseHTTPRequestHandler,
-    status: int,
-    kind: str,
-    body: bytes,
-    headers: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    handler.send_response(status)
-    for key, value in headers.items():
-        handler.send_header(key, value)
-    handler.send_header("Content-Type", kind)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def _handler(server: BaiduServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        has_answered = False
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            try:
-                server.answer(self, body, is_first=not self.has_answered)
-            except OSError:
-                self.close_connection = True  # the client has gone
-            self.has_answered = True
-
-        def do_GET(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *_args: Any) -> None:
-            """A test says what it saw."""
-
-    return Handler

@@ -6,17 +6,14 @@ import hashlib
 import hmac
 import json
 import re
-import socket
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.servers.forms import read_form
 from tests.servers.fundus_answers import ok
+from tests.servers.vendor import Vendor, VendorHandler, send
 
 APP_ID, TOKEN = "wide-1", "test-token-wide-do-not-print"
 APP_ID_45, TOKEN_45 = "narrow-1", "test-token-narrow-do-not-print"
@@ -78,10 +75,11 @@ class Kept:
     images: list[Sent] = field(default_factory=list)
 
 
-class FundusServer:
+class FundusServer(Vendor):
     """answer: what a query gets once the faults of "query" are used up; None: 30008 for ever."""
 
     def __init__(self, answer: dict[str, Any] | None = None) -> None:
+        super().__init__("fundus")
         self.answer = answer
         self.faults: dict[str, deque[Fault]] = {route: deque() for route in ("upload", "file", "query")}
         self.calls = dict.fromkeys(self.faults, 0)
@@ -89,35 +87,18 @@ class FundusServer:
         self.queries: list[dict[str, Any]] = []
         self.refusals: list[str] = []
         self._used: set[str] = set()
-        self._lock = threading.Lock()
-        self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fundus")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
-        return f"http://localhost:{self._server.server_port}"
+        return f"http://localhost:{self.port}"
 
     def next(self, route: str, *faults: Fault) -> None:
         self.faults[route].extend(faults)
 
-    def take(self, handler: BaseHTTPRequestHandler) -> None:
+    def take(self, handler: VendorHandler) -> None:
         found = re.fullmatch(r"/thirdparty/(studyupload/v2|fileImageUpload/v1|queryEyeAIResult)/([^/?]+)", handler.path)
         if found is None:
-            _send(handler, 404, b"{}")
+            send(handler, 404, b"{}")
             return
         route, app_id = _ROUTES[found[1]], found[2]
         with self._lock:
@@ -128,17 +109,17 @@ class FundusServer:
         else:
             answered = getattr(self, f"_{route}")(handler, app_id)
         if fault is None:
-            _send(handler, 200, json.dumps(answered, ensure_ascii=False).encode())
+            send(handler, 200, json.dumps(answered, ensure_ascii=False).encode())
         elif fault.how:
-            self._misbehave(handler, fault.how)
+            self.misbehave(handler, fault.how)
         elif fault.code is not None:
             data = {} if fault.data is None else fault.data
             body = {"code": fault.code, "message": fault.message, "requestId": "r", "data": data}
-            _send(handler, 200, json.dumps(body, ensure_ascii=False).encode())
+            send(handler, 200, json.dumps(body, ensure_ascii=False).encode())
         else:
-            _send(handler, fault.status, fault.body, fault.kind)
+            send(handler, fault.status, fault.body, fault.kind)
 
-    def _upload(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+    def _upload(self, handler: VendorHandler, app_id: str) -> dict[str, Any]:
         body = handler.rfile.read(_length(handler, 8 * 2**20))
         if not handler.headers.get("Content-Type", "").startswith("application/json"):
             return self._no(1, "no JSON")
@@ -165,7 +146,7 @@ class FundusServer:
             raise ValueError(f"descPosition {eye!r}")
         return Sent(image["imageId"], eye, len(content), hashlib.sha256(content).hexdigest(), _kind(content[:132]))
 
-    def _file(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+    def _file(self, handler: VendorHandler, app_id: str) -> dict[str, Any]:
         boundary = re.fullmatch(r"multipart/form-data; boundary=(\S+)", handler.headers.get("Content-Type", ""))
         if boundary is None:
             _drain(handler)
@@ -189,7 +170,7 @@ class FundusServer:
         self.studies[fields["studyId"]] = Kept("file", app_id, fields, [sent])
         return ok("上传成功")
 
-    def _query(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any]:
+    def _query(self, handler: VendorHandler, app_id: str) -> dict[str, Any]:
         body = handler.rfile.read(_length(handler, 65_536))
         if refusal := self._signature_refusal(handler, app_id):
             return refusal
@@ -205,7 +186,7 @@ class FundusServer:
             return self._no(10003, "no data")
         return self.answer or {"code": 30008, "message": "处理中", "data": None}
 
-    def _signature_refusal(self, handler: BaseHTTPRequestHandler, app_id: str) -> dict[str, Any] | None:
+    def _signature_refusal(self, handler: VendorHandler, app_id: str) -> dict[str, Any] | None:
         """Of the headers appId, signature and timestamp, which every call carries."""
         header = handler.headers
         timestamp = header.get("timestamp", "")
@@ -225,27 +206,6 @@ class FundusServer:
     def _no(self, code: int, why: str) -> dict[str, Any]:
         self.refusals.append(why)
         return {"code": code, "message": why, "requestId": "r", "data": {}}
-
-    def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
-        if how == "reset":
-            handler.wfile.write(head + b'{"code"')
-            # A close with unread room for lingering data is a reset.
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        elif how == "stall":
-            self._released.wait(60)
-        elif how == "flood":
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
-            while not self._released.is_set():
-                handler.wfile.write(bytes(1 << 20))
-        else:
-            handler.wfile.write(head)
-            for _ in range(4000):
-                if self._released.wait(0.1):
-                    break
-                handler.wfile.write(b" ")
-        handler.close_connection = True
 
 
 # --- what a study must have ---
@@ -271,37 +231,13 @@ def _kind(head: bytes) -> str:
     return "DICOM" if head[128:132] == b"DICM" else "unknown"
 
 
-def _length(handler: BaseHTTPRequestHandler, largest: int) -> int:
+def _length(handler: VendorHandler, largest: int) -> int:
     length = int(handler.headers["Content-Length"])
     assert length <= largest, f"{length} bytes are more than {largest}"
     return length
 
 
-def _drain(handler: BaseHTTPRequestHandler) -> None:
+def _drain(handler: VendorHandler) -> None:
     left = int(handler.headers.get("Content-Length", "0"))
     while left > 0:
         left -= len(handler.rfile.read(min(left, 1 << 20)))
-
-
-def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "application/json") -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Type", kind)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def _handler(server: FundusServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            try:
-                server.take(self)
-            except OSError:
-                self.close_connection = True  # the client has gone
-
-        def log_message(self, *_args: Any) -> None:
-            """A test says what it saw."""
-
-    return Handler

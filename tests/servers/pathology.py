@@ -3,17 +3,15 @@
 import hashlib
 import json
 import re
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers.vendor import Vendor, VendorHandler, send
 
 USERNAME, PASSWORD = "test-clerk", "test-password-do-not-print"
 ROUTES = {
@@ -60,10 +58,11 @@ class Seen:
     authorizations: list[str] = field(default_factory=list)
 
 
-class PathologyServer:
+class PathologyServer(Vendor):
     """cos: who issues the keys and holds the objects. Without one the keys are made up, and no object is looked for."""
 
     def __init__(self, cos: Any = None, *, scheme: str = "Bearer", token_lasts_s: int = 7200) -> None:
+        super().__init__("pathology")
         self.cos = cos
         self.seen = Seen()
         self.faults: dict[str, deque[Fault]] = {name: deque() for name in _METHODS}
@@ -82,29 +81,12 @@ class PathologyServer:
             "data": {"token": token, "expired_time": int(time.time()) + lasts_s},
         }
         self.list_answer: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda found: {"results": found}
-        self._scheme = scheme
+        self._auth_scheme = scheme
         self._token_lasts_s = token_lasts_s
-        self._lock = threading.Lock()
-        self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="pathology")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def next(self, route: str, *faults: Fault) -> None:
         self.faults[route].extend(faults)
@@ -113,21 +95,22 @@ class PathologyServer:
         """Every token that was given is refused from now on."""
         self.tokens.clear()
 
-    def answer(self, handler: BaseHTTPRequestHandler, raw: bytes) -> None:
+    def take(self, handler: VendorHandler) -> None:
+        raw = handler.body()
         parts = urlsplit(handler.path)
         route = ROUTES.get(parts.path)
         if route is None or handler.command != _METHODS[route]:
-            return _send(handler, 404, {"detail": "Not found."})
+            return _answer(handler, 404, {"detail": "Not found."})
         with self._lock:
             self.seen.calls[route] += 1
             fault = self.faults[route].popleft() if self.faults[route] else None
             if fault is None or fault.acts:
                 status, body = self._act(route, handler.headers, raw, parse_qs(parts.query))
         if fault is None:
-            return _send(handler, status, body)
+            return _answer(handler, status, body)
         if fault.how:
-            return self._misbehave(handler, fault.how)
-        return _send(handler, fault.status, fault.body, fault.kind)
+            return self.misbehave(handler, fault.how)
+        return send(handler, fault.status, fault.body, fault.kind)
 
     def _act(
         self, route: str, headers: Mapping[str, str], raw: bytes, query: dict[str, list[str]]
@@ -142,7 +125,7 @@ class PathologyServer:
         authorization = headers.get("Authorization", "")
         self.seen.authorizations.append(authorization)
         scheme, _, token = authorization.partition(" ")
-        if scheme != self._scheme or token not in self.tokens:
+        if scheme != self._auth_scheme or token not in self.tokens:
             return 401, {"detail": "Given token not valid for any token type"}
         acts: dict[str, Callable[[], tuple[int, dict[str, Any]]]] = {
             "credentials": self._credentials,
@@ -220,50 +203,6 @@ class PathologyServer:
             found["modified_ai_diagnosis_result_map"] = {"value": self.value}
         return 200, self.list_answer([other, found])
 
-    def _misbehave(self, handler: BaseHTTPRequestHandler, how: str) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
-        if how == "reset":
-            handler.wfile.write(head + b'{"code"')
-            # A close with unread room for lingering data is a reset.
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        elif how == "stall":
-            self._released.wait(60)
-        else:
-            handler.wfile.write(head)
-            while not self._released.wait(0.05):
-                handler.wfile.write(b" ")
-        handler.close_connection = True
 
-
-def _send(
-    handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any] | bytes, kind: str = "application/json"
-) -> None:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    handler.send_header("Content-Type", kind)
-    handler.send_header("Content-Length", str(len(content)))
-    handler.end_headers()
-    handler.wfile.write(content)
-
-
-def _handler(server: PathologyServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body are two writes: the second would wait 40 ms for the first to be acknowledged.
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            try:
-                server.answer(self, body)
-            except OSError:
-                self.close_connection = True  # the client has gone
-
-        def do_GET(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *_args: Any) -> None:
-            """A test says what it saw."""
-
-    return Handler
+def _answer(handler: VendorHandler, status: int, body: dict[str, Any]) -> None:
+    send(handler, status, json.dumps(body).encode())
