@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response, WebSocke
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, PlainTextResponse
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 
 from daemon.api.context import Context, Parts, caller_of, context, needs, now
 from daemon.api.corrections import IdempotencyKey
@@ -387,7 +388,7 @@ async def _creation(parts: Context, kind: JobKind, request: Request, client: Who
     try:
         await imaging.check_room(kind, int(announced) if announced.isdigit() else 0)
         yield draft
-    except errors.Refused as error:
+    except (errors.Refused, RequestValidationError, HTTPException) as error:
         await imaging.refused(client, "create", type(error).__name__, now())
         raise
     finally:

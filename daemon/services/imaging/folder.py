@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -44,7 +45,12 @@ class JobFolder:
         return sorted(path.name for path in stray)
 
     def held_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file()) if self.root.is_dir() else 0
+        held = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(FileNotFoundError):  # a job ends, another is received: the folder is never still
+                    held += os.lstat(os.path.join(folder, name)).st_size
+        return held
 
     def check_room(self, more: int) -> None:
         """Raises ImagingStorageFull."""

@@ -42,6 +42,20 @@ def test_what_is_put_is_got_and_replaced_and_deleted(store: ObjectStore) -> None
     store.delete(KEY)
 
 
+def test_a_file_is_put_whole_or_not_at_all(store: ObjectStore, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 70_000  # more than two parts
+    file = tmp_path / "slide"
+    file.write_bytes(content)
+
+    store.put_file(KEY, file, "application/octet-stream")
+
+    assert store.get(KEY) == content
+    with pytest.raises(FileNotFoundError):
+        store.put_file("100001/0a0b/two.jpg", tmp_path / "missing", "image/jpeg")
+    with pytest.raises(ObjectMissing):
+        store.get("100001/0a0b/two.jpg")
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "a//b", "", "a/.hidden", "a\\b", "a\nb", "x" * 301])
 def test_a_key_stays_where_it_belongs(store: ObjectStore, key: str, tmp_path: Path) -> None:
     for verb in (lambda: store.put(key, b"", "image/jpeg"), lambda: store.get(key), lambda: store.delete(key)):
