@@ -14,7 +14,19 @@ from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
 from pydantic import BaseModel
 
-from daemon.api import confirmations, corrections, errors, events, imaging, schemas, status, surgeries, voice_terminals
+from daemon.api import (
+    confirmations,
+    corrections,
+    errors,
+    events,
+    imaging,
+    imaging_events,
+    imaging_jobs,
+    schemas,
+    status,
+    surgeries,
+    voice_terminals,
+)
 from daemon.api.imaging_schemas import AnalysisRequest, StudyRequest
 from daemon.api.keys import RIGHTS, Right
 from daemon.config import load
@@ -67,9 +79,10 @@ def test_the_his_guide_names_every_route_and_no_other() -> None:
 
 def test_the_imaging_guide_names_every_route_and_no_other() -> None:
     app = FastAPI()
-    app.include_router(imaging.router)
+    for module in (imaging, imaging_jobs):
+        app.include_router(module.router)
     real = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
-    real |= {f"WS {route.path}" for route in imaging.router.routes if isinstance(route, APIWebSocketRoute)}
+    real |= {f"WS {route.path}" for route in imaging_events.router.routes if isinstance(route, APIWebSocketRoute)}
 
     assert set(re.findall(r"`((?:GET|POST|PUT|DELETE|WS) /[^`?]*)`", text(IMAGING))) == real
 

@@ -6,7 +6,18 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from daemon import __version__
-from daemon.api import confirmations, corrections, errors, events, imaging, status, surgeries, voice_terminals
+from daemon.api import (
+    confirmations,
+    corrections,
+    errors,
+    events,
+    imaging,
+    imaging_events,
+    imaging_jobs,
+    status,
+    surgeries,
+    voice_terminals,
+)
 from daemon.api.context import Context
 from daemon.api.limits import BodyLimit, RateLimit
 from daemon.config import Settings
@@ -20,7 +31,9 @@ _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询�
 def create_api(context: Context) -> ASGIApp:
     app = FastAPIOffline(title="orwatch", version=__version__, description=_ABOUT)
     app.state.context = context
-    for module in (status, surgeries, confirmations, corrections, events, voice_terminals, imaging):
+    for module in (status, surgeries, confirmations, corrections, events, voice_terminals):
+        app.include_router(module.router)
+    for module in (imaging, imaging_jobs, imaging_events):
         app.include_router(module.router)
     errors.install(app)
     server = context.settings.server

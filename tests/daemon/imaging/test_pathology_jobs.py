@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon, until
@@ -394,3 +396,14 @@ async def test_only_keys_that_may_have_to_do_with_imaging(
         assert [await status(role, f"/imaging/jobs/{job_id}/accesses") for role in roles] == [403, 403, 200]
         assert (await daemon.http.get(f"/imaging/jobs/{job_id}")).status_code == 401
         assert (await Clerk.at(daemon).slide(slide)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("job_id", "code"), [("00000000-0000-4000-8000-000000000000", 4404), ("one", 4422)], ids=["unknown", "no id"]
+)
+async def test_a_socket_for_a_job_that_is_none_is_refused(daemon: Daemon, job_id: str, code: int) -> None:
+    async with connect(f"ws://{daemon.address}/imaging/jobs/{job_id}/events") as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == code

@@ -1,0 +1,191 @@
+"""`/imaging/jobs`: how each job stands, what it gave, and what was received for it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+
+from daemon.api.context import Context, Parts, now
+from daemon.api.errors import answers
+from daemon.api.imaging_clients import Auditor, Client, JobId
+from daemon.api.imaging_schemas import (
+    AccessInfo,
+    AccessList,
+    JobList,
+    JobResponse,
+    job_response,
+)
+from daemon.bridge import off_loop
+from daemon.domain import errors
+from daemon.domain.imaging import JobKind, JobState
+from daemon.services.imaging.jobs import Who, refusing
+
+router = APIRouter(prefix="/imaging", tags=["imaging"])
+
+_PRIVATE = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def _gives(description: str, *media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What a route answers that is no JSON of ours."""
+    return {200: {"description": description, "content": {media_type: {} for media_type in media_types}}}
+
+
+@router.get("/jobs", summary="影像任务列表", responses=answers())
+async def listed(
+    client: Client,
+    parts: Parts,
+    kind: JobKind | None = None,
+    state: JobState | None = None,
+    before: Annotated[UUID | None, Query(description="上一页最后一个任务的编号")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobList:
+    """最新的在前；结果不在列表中，请逐个查询。"""
+    jobs = await parts.imaging.listed(client, now(), kind=kind, state=state, before=before, limit=limit)
+    return JobList(jobs=[job_response(job, None, parts.local, with_result=False) for job in jobs])
+
+
+@router.get("/jobs/{job_id}", summary="影像任务", responses=answers(errors.ImagingJobNotFound))
+async def read(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+    """状态、当前步骤与进度；完成后含结果。"""
+    job, files = await parts.imaging.get(job_id, client, "read", now())
+    return job_response(job, files, parts.local)
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    summary="取消影像任务",
+    responses=answers(errors.ImagingJobNotFound, errors.ImagingJobEnded),
+)
+async def cancel(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+    """停止后续步骤；已提交到后台的内容不会撤回。"""
+    return job_response(await parts.imaging.cancel(job_id, client, now()), None, parts.local)
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    summary="重试失败的影像任务",
+    responses=answers(errors.ImagingJobNotFound, errors.ImagingJobNotFailed),
+)
+async def retry(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+    """从失败的步骤继续。对 `OUTCOME_UNKNOWN`，请先在后台核对：重试会再次执行该步骤。"""
+    return job_response(await parts.imaging.retry(job_id, client, now()), None, parts.local)
+
+
+@router.get("/jobs/{job_id}/accesses", summary="访问记录", responses=answers(errors.ImagingJobNotFound))
+async def accesses(job_id: JobId, client: Auditor, parts: Parts) -> AccessList:
+    """谁在何时、从哪里、做了什么；这次查询也会记下。"""
+    rows = await parts.imaging.accesses(job_id, client, now())
+    return AccessList(
+        accesses=[
+            AccessInfo(
+                at=parts.local(row.at), caller=row.caller, address=row.address, action=row.action, outcome=row.outcome
+            )
+            for row in rows
+        ]
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/report.md",
+    summary="Markdown 报告",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingResultNotReady),
+        **_gives("Markdown 报告", "text/markdown"),
+    },
+)
+async def report(job_id: JobId, client: Client, parts: Parts) -> PlainTextResponse:
+    job, _ = await parts.imaging.get(job_id, client, "report", now())
+    if job.result is None or "report" not in job.result:
+        raise errors.ImagingResultNotReady(f"任务还没有报告（{job.state.value}）。", job_id=str(job_id))
+    return PlainTextResponse(str(job.result["report"]), media_type="text/markdown; charset=utf-8")
+
+
+@router.get(
+    "/jobs/{job_id}/files/{number}",
+    summary="任务收到的文件",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound),
+        **_gives("文件", "application/octet-stream"),
+    },
+)
+async def file(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+    _, found, path = await parts.imaging.file(job_id, number, client, "file", now())
+    # As a download: what was uploaded must not run as a page of ours.
+    return FileResponse(path, media_type="application/octet-stream", filename=found.name, headers=_PRIVATE)
+
+
+@router.get(
+    "/jobs/{job_id}/answer.json",
+    summary="后台的原始应答",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound),
+        **_gives("后台的应答，未作改动", "application/json"),
+    },
+)
+async def answer(job_id: JobId, client: Client, parts: Parts) -> FileResponse:
+    path = await parts.imaging.made(job_id, ("answer.json",), client, "answer", now())
+    return FileResponse(path, media_type="application/json", headers=_PRIVATE)
+
+
+@router.get(
+    "/jobs/{job_id}/overlays/{number}",
+    summary="标注叠加图",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound),
+        **_gives("图片", "image/jpeg", "image/png"),
+    },
+)
+async def overlay(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+    """后台给出的分割与检测结果，画在原图上。"""
+    names = (f"overlay_{number:02d}.jpg", f"overlay_{number:02d}.png")
+    path = await parts.imaging.made(job_id, names, client, "overlay", now())
+    return FileResponse(path, media_type="image/png" if path.suffix == ".png" else "image/jpeg", headers=_PRIVATE)
+
+
+@router.get(
+    "/jobs/{job_id}/slide.dzi",
+    summary="切片预览（DeepZoom）",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound, errors.ImagingInputInvalid),
+        **_gives("DeepZoom 描述", "application/xml"),
+    },
+)
+async def slide(job_id: JobId, client: Client, parts: Parts) -> Response:
+    from inference.imaging.slides import dzi
+
+    path = await _slide(job_id, client, parts, "preview")
+    with refusing():
+        return Response(await off_loop(dzi, path), media_type="application/xml", headers=_PRIVATE)
+
+
+@router.get(
+    "/jobs/{job_id}/slide_files/{level}/{column}_{row}.jpeg",
+    summary="切片预览的瓦片",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound, errors.ImagingInputInvalid),
+        **_gives("瓦片", "image/jpeg"),
+    },
+)
+async def tile(job_id: JobId, level: int, column: int, row: int, _client: Client, parts: Parts) -> Response:
+    from inference.imaging.slides import tile as slide_tile
+
+    # The look at the descriptor before it is the access; hundreds of tiles are not hundreds of accesses.
+    path = await _slide(job_id, None, parts, "tile")
+    with refusing():
+        jpeg = await off_loop(slide_tile, path, level, column, row)
+    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+async def _slide(job_id: UUID, client: Who | None, parts: Context, action: str) -> Path:
+    job, _, path = await parts.imaging.file(job_id, 1, client, action, now())
+    if job.kind is not JobKind.PATHOLOGY:
+        raise errors.ImagingFileNotFound("此任务没有切片。", job_id=str(job_id), file=1)
+    return path
