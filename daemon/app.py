@@ -8,12 +8,11 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import uuid4
 
 import uvicorn
 
@@ -22,36 +21,28 @@ from daemon.api.app import create_api
 from daemon.api.context import Context
 from daemon.assembly import (
     background_of,
-    batcher_of,
     evidence_rules_of,
     load_catalogue,
     load_keys,
     load_model,
     objects_of,
-    picture_of,
-    rules_of,
-    source_of,
     zone_of,
 )
 from daemon.assembly.imaging_jobs import imaging_of
 from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
+from daemon.assembly.watching import pipeline_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
-from daemon.domain.catalogue import Candidates
 from daemon.domain.facts import Fact
-from daemon.domain.sighting import Observation, Outcome
-from daemon.domain.surgery import Surgery
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
 from daemon.metrics import Metrics
 from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline
 from daemon.pipeline.readings import object_readings, readings
-from daemon.pipeline.watch import Observe, Shows
 from daemon.services.answers import Answers
 from daemon.services.archive import Archiver, archive_readings
 from daemon.services.correct import Corrections
-from daemon.services.observe import ObserveRules, observe, shows
 from daemon.services.questions import Questions
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
@@ -60,7 +51,6 @@ from daemon.storage import migrate
 from daemon.storage.archive import Archive
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import LedgerUnavailable, Unit, open_engine
-from daemon.supervise import Backoff, keep_running
 from inference.model import Model
 
 log = logging.getLogger(__name__)
@@ -68,7 +58,6 @@ log = logging.getLogger(__name__)
 # Longer than any classification or commit that is not stuck.
 _STUCK_AFTER_S = 30.0
 _LEDGER_CHECK_S = 5.0
-_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2)
 
 
 class CannotListen(OSError):
@@ -115,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     health.set("model", ok=True, why=model.provider)
     objects = objects_of(settings, unit, health)
     evidence = Evidence(objects, evidence_rules_of(settings)) if settings.objects.evidence else None
-    pipeline = _pipeline(settings, model, unit, evidence, health, metrics)
+    pipeline = pipeline_of(settings, model, unit, evidence, health, metrics)
     said = partial(_said, asyncio.get_running_loop(), health)
     voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
     questions = Questions(unit, voice, objects)
@@ -212,27 +201,6 @@ def _terminals_of(settings: Settings) -> list[Terminal]:
     ]
 
 
-def _pipeline(
-    settings: Settings, model: Model, unit: Unit, evidence: Evidence | None, health: Health, metrics: Metrics
-) -> Pipeline:
-    rules = ObserveRules(
-        fusion=timedelta(seconds=settings.inference.fusion_s),
-        doctor_id=settings.surgery.doctor_id,
-        evidence=settings.objects.evidence,
-    )
-    return Pipeline(
-        {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
-        batcher_on=lambda on_prediction: batcher_of(model, on_prediction, settings),
-        labels=model.labels,
-        rules=rules_of(settings, model),
-        observe=_observing(unit, rules, health, metrics, evidence),
-        shows=_showing(unit, health),
-        health=health,
-        metrics=metrics,
-        evidence=evidence,
-    )
-
-
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Parts, str]]:
     """Everything, listening; yields the parts and the address. Raises CannotListen before anything else is touched."""
@@ -311,39 +279,6 @@ class _Server(uvicorn.Server):
 def _said(loop: asyncio.AbstractEventLoop, health: Health, name: str, is_ok: bool, why: str) -> None:
     """A provider of speech says how it is, from any thread."""
     loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
-
-
-def _observing(unit: Unit, rules: ObserveRules, health: Health, metrics: Metrics, evidence: Evidence | None) -> Observe:
-    """Settle an observation, again and again while the ledger is away: a fact is never dropped."""
-
-    async def observing(surgery: Surgery, candidates: Candidates, seen: Observation) -> None:
-        async def attempt() -> None:
-            sighting_id = uuid4()
-            outcome = await observe(unit, surgery, candidates, seen, rules, datetime.now(UTC), sighting_id=sighting_id)
-            if evidence is not None and outcome in (Outcome.BOOKED, Outcome.ASKED):
-                evidence.take(surgery, seen.camera, sighting_id, seen.evidence_at or seen.started_at)
-            metrics.observations.labels(outcome.value, seen.reason).inc()
-
-        await _insist(attempt, health)
-
-    return observing
-
-
-def _showing(unit: Unit, health: Health) -> Shows:
-    async def showing(surgery: Surgery, camera: str, labels: frozenset[str]) -> None:
-        await _insist(partial(shows, unit, surgery, camera, labels), health)
-
-    return showing
-
-
-async def _insist(attempt: Callable[[], Awaitable[None]], health: Health) -> None:
-    """Until the ledger takes it."""
-
-    def failed(error: Exception, wait_s: float) -> None:
-        if health.set("ledger", ok=False, why=str(error)):
-            log.error("an observation waits for the ledger: %s. Trying again in %.1f s", error, wait_s)
-
-    await keep_running(attempt, on_failure=failed, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
 
 
 async def _check_ledger(unit: Unit, health: Health) -> None:

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 from daemon.assembly import store_of, zone_of
 from daemon.assembly.imaging import cos_rules_of, fundus_rules_of, pathology_rules_of
+from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.domain.imaging import Job, JobKind
 from daemon.feed import Feed
@@ -68,11 +68,7 @@ def _pathology(settings: Settings) -> Gateway:
 
 
 def _fundus(settings: Settings) -> Gateway:
-    from daemon.services.imaging.fundus import FundusGateway, FundusJobRules
+    from daemon.services.imaging.fundus import FundusGateway
     from inference.imaging.fundus import FundusClient
 
-    fundus, rules = settings.imaging.fundus, fundus_rules_of(settings)
-    polls_max = {True: fundus.polls_max, False: fundus.polls_max_45}
-    http_host = urlsplit(fundus.base_url).hostname if fundus.allow_http and fundus.base_url else None
-    job_rules = FundusJobRules(poll_interval_s=fundus.poll_interval_s, polls_max=polls_max, http_host=http_host)
-    return FundusGateway(FundusClient(rules), job_rules)
+    return FundusGateway(FundusClient(fundus_rules_of(settings), apart=off_loop))

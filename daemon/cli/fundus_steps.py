@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
@@ -93,12 +92,8 @@ def show(found: Answer | Processing, images: Sequence[EyeImage], rules: FundusRu
     if isinstance(found, Processing):
         say(f"{found.why}，还没有结果。稍后查询：{_later(found.study_id, found.ai_type)}")
         return STILL_PROCESSING
-    base = urlsplit(rules.base_url or "")
-    text = report(
-        found,
-        [(image.picture.path.name, image.eye) for image in images],
-        http_host=base.hostname if base.scheme == "http" else None,
-    )
+    names = [(image.picture.path.name, image.eye) for image in images]
+    text = report(found, names, http_host=rules.http_host)
     typer.echo(text, nl=False)
     if out is not None:
         (out / "report.md").write_text(text, encoding="utf-8")

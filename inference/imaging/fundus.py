@@ -7,28 +7,25 @@ may have it: `was_received` tells.
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import stamina
-import stamina.instrumentation
 
 from inference.imaging.errors import NotConfigured, Refused, Unclear, Unreachable
 from inference.imaging.fundus_answer import Answer, Processing, read_answer
 from inference.imaging.fundus_study import EyeImage, Study, Way, checked_study_id, plan
 from inference.imaging.fundus_terms import CODES, NO_DATA, OK, PROCESSING, AiType
 from inference.imaging.fundus_wire import CLOSED, NAME, Credential, Signer, code_of, refused
-from inference.imaging.wire import Reply, Wire, checked_url
+from inference.imaging.wire import Reply, Wire, checked_url, here
 
 _QUERY_ATTEMPTS = 3
 _ANSWER_MAX = 32 * 2**20
-
-# Its own log line goes to stdout, where the report is.
-stamina.instrumentation.set_on_retry_hooks([])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +50,12 @@ class FundusRules:
     # Before a failed query is asked again, and twice that before the last.
     retry_wait_s: float = 0.5
 
+    @property
+    def http_host(self) -> str | None:
+        """Whose links may be without TLS: a back end that itself is reached so."""
+        parts = urlsplit(self.base_url or "")
+        return parts.hostname if parts.scheme == "http" else None
+
     def polls(self, ai_type: AiType) -> int:
         return self.polls_max if ai_type.is_ultra_wide else self.polls_max_45
 
@@ -60,16 +63,24 @@ class FundusRules:
 class FundusClient:
     """Raises InputInvalid of an unusable base_url, NotConfigured of none."""
 
-    def __init__(self, rules: FundusRules, *, clock: Callable[[], float] = time.time) -> None:
-        """clock: unix seconds, for signatures and the study's date."""
+    def __init__(
+        self,
+        rules: FundusRules,
+        *,
+        clock: Callable[[], float] = time.time,
+        apart: Callable[[Callable[[], Any]], Awaitable[Any]] = here,
+    ) -> None:
+        """clock: unix seconds, for signatures and the study's date. apart: as `Wire` has it."""
         if not rules.base_url:
             raise NotConfigured("没有配置眼底平台的地址：请设置 imaging.fundus.base_url。")
         self._base = checked_url(rules.base_url, "imaging.fundus.base_url", allow_http=rules.allow_http).rstrip("/")
-        self._rules = rules
+        self.rules = rules
         self._clock = clock
         self._signer = Signer(clock)
         self._wire = Wire(
             NAME,
+            "imaging.fundus",
+            apart=apart,
             connect_timeout_s=rules.connect_timeout_s,
             timeout_s=rules.timeout_s,
             ca_file=rules.ca_file,
@@ -96,7 +107,8 @@ class FundusClient:
         way = plan(study.images, study.ai_type)
         credential = self._credential(study.ai_type)
         if way is Way.BASE64:
-            payload = {**self._fields(study), "images": _encoded(study.images)}
+            images = await self._wire.apart(partial(_encoded, study.images))
+            payload = {**self._fields(study), "images": images}
             url = self._url("studyupload/v2", credential)
             reply = await self._wire.call("POST", url, headers=self._headers(credential), body=payload)
         else:
@@ -118,7 +130,7 @@ class FundusClient:
             "aiType": int(ai_type),
             "needReport": int(need_report),
         }
-        wait_s = self._rules.retry_wait_s
+        wait_s = self.rules.retry_wait_s
         async for attempt in stamina.retry_context(
             on=(Unreachable, Unclear), attempts=_QUERY_ATTEMPTS, timeout=None, wait_initial=wait_s, wait_jitter=wait_s
         ):
@@ -148,19 +160,19 @@ class FundusClient:
 
         on_processing: told after each query that found nothing yet, with its number and how many there may be.
         """
-        polls = self._rules.polls(ai_type)
+        polls = self.rules.polls(ai_type)
         for poll in range(1, polls + 1):
             found = await self.query(study_id, ai_type, need_report=need_report)
             if isinstance(found, Answer):
                 return found
             on_processing(found, poll, polls)
             if poll < polls:
-                await asyncio.sleep(self._rules.poll_interval_s)
+                await asyncio.sleep(self.rules.poll_interval_s)
         return found
 
     def _credential(self, ai_type: AiType) -> Credential:
         """Raises NotConfigured."""
-        rules, suffix = self._rules, "" if ai_type.is_ultra_wide else "_45"
+        rules, suffix = self.rules, "" if ai_type.is_ultra_wide else "_45"
         app_id, token = (rules.app_id, rules.token) if ai_type.is_ultra_wide else (rules.app_id_45, rules.token_45)
         for key, value, variable in (("app_id", app_id, "FUNDUS_APPID"), ("token", token, "FUNDUS_TOKEN")):
             if not value:
@@ -210,7 +222,7 @@ class FundusClient:
     async def _asked(self, payload: Mapping[str, Any], credential: Credential) -> Answer | Processing:
         """One attempt."""
         url = self._url("queryEyeAIResult", credential)
-        timeout_s = self._rules.timeout_s / 4
+        timeout_s = self.rules.timeout_s / 4
         reply = await self._wire.call("POST", url, headers=self._headers(credential), body=payload, timeout_s=timeout_s)
         code, message = code_of(reply.body)
         study_id, ai_type = str(payload["studyId"]), AiType(payload["aiType"])

@@ -11,19 +11,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import stamina
-import stamina.instrumentation
 
 from inference.imaging.cos import CosCredentials
-from inference.imaging.errors import ImagingError, InputInvalid, Unauthorized, Unclear, Unreachable
+from inference.imaging.errors import ImagingError, Unauthorized, Unclear, Unreachable
 from inference.imaging.pathology_wire import Diagnosis, PathologyRules, Token, check, record_id
 from inference.imaging.wire import Wire
 
 T = TypeVar("T")
 NAME = "病理平台"
 ATTEMPTS = 3
-
-# stamina's own words go to standard output, which belongs to the status lines.
-stamina.instrumentation.set_on_retry_hooks([])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +36,13 @@ class Pathology:
     def __init__(self, rules: PathologyRules) -> None:
         """Raises InputInvalid of a ca_file that cannot be used."""
         self.rules = rules
-        try:
-            self._wire = Wire(
-                NAME,
-                connect_timeout_s=rules.connect_timeout_s,
-                timeout_s=rules.timeout_s,
-                ca_file=rules.ca_file,
-            )
-        except OSError as error:
-            name = str(rules.ca_file)
-            raise InputInvalid(
-                f"imaging.pathology.ca_file：{name} 不能用作 CA 证书（{error.strerror or '不是 PEM'}）。",
-                field="imaging.pathology.ca_file",
-                value=name,
-            ) from None
+        self._wire = Wire(
+            NAME,
+            "imaging.pathology",
+            connect_timeout_s=rules.connect_timeout_s,
+            timeout_s=rules.timeout_s,
+            ca_file=rules.ca_file,
+        )
 
     async def __aenter__(self) -> Self:
         return self

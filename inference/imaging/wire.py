@@ -7,16 +7,21 @@ the environment is used. What failed is told in our words: no address, no body a
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+import stamina.instrumentation
 
 from inference.imaging.errors import InputInvalid, Refused, Unauthorized, Unclear, Unreachable
+
+# Whoever repeats a call says so in its own words; those of the library go to standard output.
+stamina.instrumentation.set_on_retry_hooks([])
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -29,24 +34,36 @@ class Reply:
     body: Mapping[str, Any]
 
 
+async def here(work: Callable[[], Any]) -> Any:
+    """Run blocking work where we are; for a command, whose loop has nothing else to do."""
+    return work()
+
+
 class Wire:
-    """One connection pool to one back end. name: what a person calls it, for messages."""
+    """One connection pool to one back end.
+
+    name: what a person calls it, for messages. section: of the configuration. apart: how megabytes are read, encoded
+    and parsed; a daemon does so off its event loop.
+    """
 
     def __init__(
         self,
         name: str,
+        section: str,
         *,
+        apart: Callable[[Callable[[], Any]], Awaitable[Any]] = here,
         connect_timeout_s: float = 10.0,
         timeout_s: float = 60.0,
         ca_file: Path | None = None,
         answer_max: int = 4 * 2**20,
     ) -> None:
-        """timeout_s: of a whole call, unless the call says otherwise. Raises OSError of an unusable ca_file."""
+        """timeout_s: of a whole call, unless the call says otherwise. Raises InputInvalid of an unusable ca_file."""
+        self.apart = apart
         self._name = name
         self._timeout_s = timeout_s
         self._answer_max = answer_max
         self._client = httpx.AsyncClient(
-            verify=ssl.create_default_context(cafile=str(ca_file)) if ca_file else True,
+            verify=_trusting(ca_file, f"{section}.ca_file") if ca_file else True,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(timeout_s, connect=connect_timeout_s),
@@ -82,19 +99,23 @@ class Wire:
         """
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
+                sent = None
+                if body is not None:
+                    sent = await self.apart(partial(_json, body))
+                    headers = {"Content-Type": "application/json", **(headers or {})}
                 request = self._client.build_request(
-                    method, url, headers=headers, params=params, json=body, data=form, files=files
+                    method, url, headers=headers, params=params, content=sent, data=form, files=files
                 )
                 response = await self._client.send(request, stream=True)
                 try:
                     content = await self._read(response)
                 finally:
                     await response.aclose()
+                return await self._judged(response.status_code, content)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Unreachable(f"无法连接{self._name}（{_kind(error)}）。") from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unclear(f"{self._name}没有完整应答（{_kind(error)}）。") from None
-        return self._judge(response.status_code, content)
 
     async def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()
@@ -104,7 +125,7 @@ class Wire:
                 raise Unclear(f"{self._name}的应答超过 {self._answer_max} 字节。")
         return bytes(content)
 
-    def _judge(self, status: int, content: bytes) -> Reply:
+    async def _judged(self, status: int, content: bytes) -> Reply:
         if status == 401:
             raise Unauthorized(f"{self._name}拒绝了登录凭据（HTTP 401）。", code="401")
         if status >= 500:
@@ -112,12 +133,25 @@ class Wire:
         if not 200 <= status < 300:
             raise Refused(f"{self._name}拒绝了请求（HTTP {status}）。", code=str(status))
         try:
-            body = json.loads(content)
+            body = await self.apart(partial(json.loads, content))
         except (ValueError, RecursionError):
             raise Unclear(f"{self._name}的应答不是有效的 JSON。", code=str(status)) from None
         if not isinstance(body, dict):
             raise Unclear(f"{self._name}的应答不是 JSON 对象。", code=str(status))
         return Reply(status, body)
+
+
+def _json(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _trusting(ca_file: Path, field: str) -> ssl.SSLContext:
+    """Raises InputInvalid."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        why = error.strerror or "不是 PEM"
+        raise InputInvalid(f"{field}：{ca_file} 不能用作 CA 证书（{why}）。", field=field, value=str(ca_file)) from None
 
 
 def checked_url(url: str, field: str, *, allow_http: bool = False) -> str:

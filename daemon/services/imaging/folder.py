@@ -10,6 +10,9 @@ from uuid import UUID
 
 from daemon.domain.errors import ImagingPathForbidden, ImagingStorageFull
 
+# In a job's folder, what its steps made; the rest was received.
+MADE = "made"
+
 _NAME_BYTES_MAX = 120
 # Beyond what may be received: the ledger must be able to write on.
 _DISK_RESERVE_BYTES = 512 << 20

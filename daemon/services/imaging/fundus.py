@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobKind
+from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, NotYet, Step, Work
 from inference.imaging.errors import Failed
 from inference.imaging.fundus import FundusClient
@@ -16,32 +16,22 @@ from inference.imaging.fundus_answer import Answer, Processing
 from inference.imaging.fundus_drawing import marks_for, overlay
 from inference.imaging.fundus_report import report
 from inference.imaging.fundus_study import EyeImage, Study, eye_of_name, plan
-from inference.imaging.fundus_terms import SIGNS, AiType, Camera, Eye
+from inference.imaging.fundus_terms import DONE, SIGNS, AiType, Camera, Eye
 from inference.imaging.markdown import safe_link
 from inference.imaging.pictures import Kind, Picture, check_picture
 
 EYES = {"left": Eye.LEFT, "right": Eye.RIGHT, "unknown": Eye.UNKNOWN}
 _CAMERAS = {"auto": Camera.AUTO, "optos": Camera.OPTOS, "zeiss": Camera.ZEISS}
 _GENDERS = {"unknown": 0, "male": 1, "female": 2, "other": 3}
-MADE = "made"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundusJobRules:
-    """polls_max: by whether it is ultra-wide. http_host: whose http links may be links in a report."""
-
-    poll_interval_s: float
-    polls_max: Mapping[bool, int]
-    http_host: str | None
 
 
 class FundusGateway:
     kind = JobKind.FUNDUS
     hint = "请先在眼底平台上核对该检查，再决定是否重试。"
 
-    def __init__(self, client: FundusClient, rules: FundusJobRules) -> None:
+    def __init__(self, client: FundusClient) -> None:
         self._client = client
-        self._rules = rules
+        self._rules = client.rules
         self.steps = (
             Step(
                 name="upload_study",
@@ -100,9 +90,12 @@ class FundusGateway:
         ai_type = AiType(inputs["ai_type"])
         found = await self._client.query(study_id_of(work.job), ai_type, need_report=inputs["need_report"])
         if isinstance(found, Processing):
-            polls_max = self._rules.polls_max[ai_type.is_ultra_wide]
-            return NotYet(wait_s=self._rules.poll_interval_s, message=f"{found.why}，稍后再查", polls_max=polls_max)
-        if not any(status == 200 for status in found.statuses):
+            return NotYet(
+                wait_s=self._rules.poll_interval_s,
+                message=f"{found.why}，稍后再查",
+                polls_max=self._rules.polls(ai_type),
+            )
+        if DONE not in found.statuses:
             codes = "、".join(dict.fromkeys(str(status) for status in found.statuses))
             raise Failed(f"{found.state}（状态 {codes or '无'}）。", code=codes[:64])
         result = await off_loop(self._written, work, found)

@@ -29,7 +29,7 @@ from daemon.domain.errors import (
 from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState, file_key
 from daemon.feed import Feed
 from daemon.metrics import counter, gauge
-from daemon.services.imaging.folder import JobFolder
+from daemon.services.imaging.folder import MADE, JobFolder
 from daemon.services.imaging.keeping import JobFiles
 from daemon.services.imaging.running import JobRunner
 from daemon.services.imaging.steps import Gateway, step_named
@@ -75,7 +75,6 @@ class Imaging:
         self._gateways = gateways
         self._runner = runner
         self._files = files
-        self._creating = asyncio.Lock()
         self._queue_max = queue_max
         self.folder = folder
         self.feed = feed
@@ -137,7 +136,7 @@ class Imaging:
             step_at=now,
             next_at=now,
         )
-        async with self._creating, self._unit.begin() as tx:
+        async with self._unit.begin() as tx:
             if request_key is not None and (known := await tx.imaging.by_request_key(request_key)) is not None:
                 if not _is_same(known, await tx.imaging.files(known.id), job, files):
                     raise IdempotencyKeyReused("同一个 Idempotency-Key 已用于另一个影像任务。")
@@ -174,9 +173,10 @@ class Imaging:
         """Raises ImagingJobNotFound, ImagingJobEnded."""
         async with self._audited(who, "cancel", job_id, now):
             job = await self._known(job_id)
-            if not job.has_ended:
+            was_over = job.has_ended
+            if not was_over:
                 job = await self._runner.cancel(job)
-            if job.state is not JobState.CANCELLED or job.changed_at < now:
+            if was_over or job.state is not JobState.CANCELLED:
                 raise ImagingJobEnded(f"影像任务已结束（{job.state.value}），不能取消。", job_id=str(job_id))
             return job
 
@@ -229,7 +229,7 @@ class Imaging:
         """
         await self.get(job_id, who, action, now)
         for name in names:
-            path = self.folder.of(job_id) / "made" / name
+            path = self.folder.of(job_id) / MADE / name
             if await off_loop(path.is_file):
                 return path
         raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=names[0])

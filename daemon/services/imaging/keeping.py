@@ -14,7 +14,7 @@ from daemon.domain.imaging import FileState, JobFile
 from daemon.health import Health
 from daemon.services.imaging.folder import JobFolder
 from daemon.storage.database import Unit
-from daemon.storage.objects import ObjectStore
+from daemon.storage.objects import ObjectStore, StoreUnavailable
 from daemon.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
@@ -70,13 +70,20 @@ class JobFiles:
 
     async def _store_waiting(self) -> None:
         """Raises StoreUnavailable, LedgerUnavailable."""
-        while True:
+        refused: StoreUnavailable | None = None
+        while refused is None:
             async with self._unit.read() as tx:
                 waiting = await tx.imaging.waiting_files(_AT_ONCE)
             if not waiting:
                 return
             for job_id, file in waiting:
-                await self._store_one(job_id, file)
+                try:
+                    await self._store_one(job_id, file)
+                except StoreUnavailable as error:
+                    # A store that is there and does not take this one may take the next.
+                    await off_loop(self._store.check)
+                    refused = error
+        raise refused
 
     async def _store_one(self, job_id: UUID, file: JobFile) -> None:
         assert file.key is not None

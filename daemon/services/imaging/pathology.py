@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from daemon.bridge import in_thread, off_loop
 from daemon.domain.imaging import JobKind
+from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, NotYet, Step, Work
 from inference.imaging.cos import CosCredentials, CosRules, callback_path, file_md5, slide_key, upload
 from inference.imaging.errors import InputInvalid, NotConfigured, Refused, Stopped, Unauthorized
@@ -22,7 +23,7 @@ from inference.imaging.slides import check_slide
 T = TypeVar("T")
 
 DISCLAIMER = "AI 结果仅供参考，诊断以病理医师的意见为准。"
-_RECORD = "made/cos_upload.json"
+_RECORD = "cos_upload.json"
 # Of the part that a slide's MD5 takes of the step: reading is quick beside sending.
 _MD5_SHARE = 0.1
 _UNLISTED_POLLS_MAX = 3
@@ -123,7 +124,7 @@ class PathologyGateway:
             md5 = file_md5(path, stop=stop, progress=read)
             day = f"{work.job.created_at.astimezone(self._rules.zone):%Y%m%d}"
             key = slide_key(day, inputs["organization"], md5, inputs["filename"])
-            record = work.folder / _RECORD
+            record = work.folder / MADE / _RECORD
             record.parent.mkdir(parents=True, exist_ok=True)
             uploaded = upload(
                 path, key, md5, rules=rules, credentials=credentials, record=record, stop=stop, progress=sent

@@ -1,5 +1,6 @@
 """Files of jobs: into the object store whatever it takes, and out of here by age and by size."""
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,6 +102,36 @@ async def test_jobs_go_on_while_the_object_store_is_away_and_their_files_arrive_
                 [file] = await tx.imaging.files(UUID(job["id"]))
             assert file.state is FileState.STORED
             assert file.sha256 == hashlib.sha256(left_eye.read_bytes()).hexdigest()
+
+
+async def test_a_file_that_the_store_refuses_holds_up_no_other(
+    daemon_on: DaemonOn, fundus: dict[str, Any], left_eye: Path, right_eye: Path, tmp_path: Path
+) -> None:
+    async with daemon_on(imaging=fundus) as daemon:
+        unit = daemon.parts.context.unit
+        first, second = await stored_job(daemon, left_eye), await stored_job(daemon, right_eye)
+        async with unit.begin() as tx:
+            for job_id in (first, second):
+                await tx.imaging.mark_file(job_id, 1, FileState.WAITING)
+        elsewhere, health = tmp_path / "elsewhere", Health()
+        (elsewhere / f"imaging/fundus/{first}/01.bin").mkdir(parents=True)
+        folder = JobFolder(daemon.settings.imaging.folder, bytes_max=1 << 40)
+        files = JobFiles(
+            unit, FolderStore(elsewhere), folder, health, keep=timedelta(days=1), bytes_max=1 << 40, every_s=3600
+        )
+
+        running = asyncio.create_task(files.run())
+        try:
+            await until((elsewhere / f"imaging/fundus/{second}/01.bin").is_file)
+            await until(lambda: "imaging files" in health.components)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        assert not health.components["imaging files"].ok
+        async with unit.read() as tx:
+            states = [(await tx.imaging.files(job_id))[0].state for job_id in (first, second)]
+        assert states == [FileState.WAITING, FileState.STORED]
 
 
 @pytest.mark.parametrize(

@@ -516,3 +516,8 @@ async def test_token_and_signature_are_printed_nowhere(
 @given(st.text(max_size=30))
 def test_any_name_tells_some_eye(name: str) -> None:
     assert eye_of_name(name) in Eye
+
+
+def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match=r"imaging\.fundus\.ca_file"):
+        FundusClient(FundusRules(base_url="https://fundus.example", ca_file=tmp_path / "missing.pem"))
