@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -74,6 +74,111 @@ class FundusSettings(Section):
     timeout_s: float = Field(120.0, gt=0, le=3600)
 
 
+_Bucket = Annotated[str, Field(pattern=r"^[a-z0-9$](?:[a-z0-9._-]{1,220}[a-z0-9])$")]
+_HostPort = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$")]
+
+
+class RetinaSettings(Section):
+    """OCT images to a KServe-v2 (Triton) server or to a local ONNX; results to a webhook, and to a bucket if asked."""
+
+    # http(s)://host:port whatever is spoken there: https is TLS, http only on this machine or with allow_http.
+    server_url: str | None = None
+    protocol: Literal["grpc", "http"] = "grpc"
+    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    model_version: str = Field("", pattern=r"^[0-9]{0,9}$")
+    model_path: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    allow_http: bool = False
+    ca_file: Path | None = None
+    timeout_s: float = Field(60.0, gt=0, le=3600)
+    connect_timeout_s: float = Field(10.0, gt=0, le=120)
+    # One for each score of the model, in its order.
+    labels: list[str] = Field([], max_length=200)
+    # Of the model's input, where the model leaves them open.
+    width: int | None = Field(None, ge=8, le=4096)
+    height: int | None = Field(None, ge=8, le=4096)
+    # (pixel / 255 - mean) / std; a model of one channel uses the first.
+    mean: list[float] = Field([0.0, 0.0, 0.0], min_length=3, max_length=3)
+    std: list[float] = Field([1.0, 1.0, 1.0], min_length=3, max_length=3)
+    # What turns the model's raw output into probabilities; none: it gives them itself.
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    # Pictures in one request to the server, and requests on their way at once; the server batches what meets there.
+    batch_max: int = Field(8, ge=1, le=256)
+    requests_max: int = Field(4, ge=1, le=64)
+    image_max_mib: int = Field(512, ge=1, le=65_536)
+    slices_max: int = Field(512, ge=1, le=10_000)
+    # Of one folder in a bucket.
+    files_max: int = Field(500, ge=1, le=10_000)
+    # What POST /bucket_invocations reads and writes; POST /bucket_invocations_azure_uae is always Azure Blob.
+    bucket_store: Literal["gcs", "s3"] = "gcs"
+    input_bucket: _Bucket | None = None
+    output_bucket: _Bucket | None = None
+    azure_input_bucket: _Bucket | None = None
+    azure_output_bucket: _Bucket | None = None
+    # What else a header may name.
+    buckets: list[_Bucket] = Field([], max_length=100)
+    azure_buckets: list[_Bucket] = Field([], max_length=100)
+    gcs_credentials_file: Path | None = None
+    # In the place of Google's own address.
+    gcs_endpoint: str | None = None
+    azure_connection_string: SecretStr | None = None
+    s3_endpoint: _HostPort | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_region: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    s3_secure: bool = True
+    # host or host:port; a header names no other.
+    webhook_hosts: list[_HostPort] = Field([], max_length=100)
+    webhook_secret: SecretStr | None = Field(None, min_length=16)
+    webhook_ca_file: Path | None = None
+    webhook_timeout_s: float = Field(10.0, gt=0, le=120)
+    webhook_retry_for_h: float = Field(24.0, gt=0, le=720)
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if self.model_path is not None and self.server_url is not None:
+            raise ValueError("model_path (a local model) and server_url (a server) exclude each other")
+        if self.server_url is not None and self.model_name is None:
+            raise ValueError("server_url needs model_name, the model on that server")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected three numbers above 0, got {self.std}")
+        return self
+
+
+class UltrasoundModels(Section):
+    """Models of one dataset, in the place of those for all."""
+
+    segmentation: Path | None = None
+    classification: Path | None = None
+
+
+class UltrasoundSettings(Section):
+    """Local ONNX models: one that takes prompts and does both tasks, or one for each task, or for each dataset."""
+
+    model: Path | None = None
+    segmentation_model: Path | None = None
+    classification_model: Path | None = None
+    # Four classes, for private_Breast_luminal.
+    classification_model_4: Path | None = None
+    models: dict[str, UltrasoundModels] = Field({}, max_length=100)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(2, ge=1, le=64)
+    # classification/<dataset>/... and segmentation/<dataset>/imgs/...; random samples come from here.
+    data_dir: Path | None = None
+    upload_dir: Path = Path("var/ultrasound/api_in")
+    output_dir: Path = Path("var/ultrasound/api_out")
+    image_max_mib: int = Field(50, ge=1, le=1024)
+    megapixels_max: float = Field(50.0, gt=0, le=1000)
+    # Of one call, and of one run of a model.
+    records_max: int = Field(256, ge=1, le=10_000)
+    batch_max: int = Field(16, ge=1, le=256)
+    # Calls that wait while another is worked on.
+    queue_max: int = Field(32, ge=0, le=1000)
+    # Uploads and answers are deleted after so long, and, oldest first, where they are too much.
+    keep_days: float = Field(30.0, gt=0, le=36_500)
+    folder_gib_max: float = Field(20.0, gt=0, le=1_048_576)
+
+
 class ImagingSettings(Section):
     folder: Path = Path("var/imaging")
     # Jobs that run at once; the others queue.
@@ -88,3 +193,5 @@ class ImagingSettings(Section):
     # Made when they are asked for: they look into the environment.
     pathology: PathologySettings = Field(default_factory=PathologySettings)
     fundus: FundusSettings = Field(default_factory=FundusSettings)
+    retina: RetinaSettings = RetinaSettings()
+    ultrasound: UltrasoundSettings = UltrasoundSettings()

@@ -35,8 +35,16 @@ class InputTooLarge(InputInvalid):
     """More bytes, pixels or files than the back end takes."""
 
 
+class InputUnsupported(InputInvalid):
+    """A kind of file that is not taken."""
+
+
 class InputForbidden(InputInvalid, PermissionError):
     """A path outside the folder that clients may name."""
+
+
+class InputMissing(InputInvalid, FileNotFoundError):
+    """A bucket, an object or a picture that was named is not there."""
 
 
 class Unreachable(ImagingError, ConnectionError):
