@@ -7,7 +7,8 @@ the environment is used. What failed is told in our words: no address, no body a
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,15 @@ class Reply:
 
     status: int
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: of HTTP, any. headers: by lower-case name. content: whole, of any kind."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 async def here(work: Callable[[], Any]) -> Any:
@@ -63,7 +73,7 @@ class Wire:
         self._timeout_s = timeout_s
         self._answer_max = answer_max
         self._client = httpx.AsyncClient(
-            verify=_trusting(ca_file, f"{section}.ca_file") if ca_file else True,
+            verify=trusting(ca_file, f"{section}.ca_file") if ca_file else True,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(timeout_s, connect=connect_timeout_s),
@@ -97,25 +107,46 @@ class Wire:
         Returns a 2xx answer that is a JSON object. Raises Unreachable where nothing was sent, Unauthorized on 401,
         Refused on another status below 500, and Unclear where it may have been acted on.
         """
+        async with self._bounded(timeout_s):
+            sent = None
+            if body is not None:
+                sent = await self.apart(partial(_json, body))
+                headers = {"Content-Type": "application/json", **(headers or {})}
+            answer = await self._exchanged(
+                method, url, headers=headers, params=params, content=sent, data=form, files=files
+            )
+            return await self._judged(answer.status, answer.content)
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """One call as it comes and goes, for what is no JSON. Raises Unreachable, and Unclear of no whole answer."""
+        async with self._bounded(timeout_s):
+            return await self._exchanged(method, url, headers=headers, content=content)
+
+    @asynccontextmanager
+    async def _bounded(self, timeout_s: float | None) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
-                sent = None
-                if body is not None:
-                    sent = await self.apart(partial(_json, body))
-                    headers = {"Content-Type": "application/json", **(headers or {})}
-                request = self._client.build_request(
-                    method, url, headers=headers, params=params, content=sent, data=form, files=files
-                )
-                response = await self._client.send(request, stream=True)
-                try:
-                    content = await self._read(response)
-                finally:
-                    await response.aclose()
-                return await self._judged(response.status_code, content)
+                yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise Unreachable(f"无法连接{self._name}（{_kind(error)}）。") from None
+            raise Unreachable(f"无法连接{self._name}（{kind_of(error)}）。") from None
         except (httpx.HTTPError, TimeoutError) as error:
-            raise Unclear(f"{self._name}没有完整应答（{_kind(error)}）。") from None
+            raise Unclear(f"{self._name}没有完整应答（{kind_of(error)}）。") from None
+
+    async def _exchanged(self, method: str, url: str, **what: Any) -> Answer:
+        response = await self._client.send(self._client.build_request(method, url, **what), stream=True)
+        try:
+            content = await self._read(response)
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, {key.lower(): value for key, value in response.headers.items()}, content)
 
     async def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()
@@ -145,8 +176,8 @@ def _json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _trusting(ca_file: Path, field: str) -> ssl.SSLContext:
-    """Raises InputInvalid."""
+def trusting(ca_file: Path, field: str) -> ssl.SSLContext:
+    """Only these certificates. Raises InputInvalid."""
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:
@@ -173,8 +204,8 @@ def checked_url(url: str, field: str, *, allow_http: bool = False) -> str:
     return url
 
 
-def _kind(error: Exception) -> str:
-    """The library's own words hold addresses."""
+def kind_of(error: Exception) -> str:
+    """What broke a call, in a word; the library's own words hold addresses."""
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "超时"
     cause: BaseException | None = error
