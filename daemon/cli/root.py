@@ -17,6 +17,7 @@ from daemon.cli.pathology import pathology
 from daemon.cli.record import report
 from daemon.cli.run import run
 from daemon.cli.speech import speech
+from daemon.cli.ultrasound import ultrasound
 from daemon.cli.watch import watch
 
 
@@ -69,3 +70,4 @@ orwatch.add_typer(db, name="db")
 orwatch.add_typer(speech, name="speech")
 orwatch.add_typer(pathology, name="pathology")
 orwatch.add_typer(fundus, name="fundus")
+orwatch.add_typer(ultrasound, name="ultrasound")

@@ -29,6 +29,8 @@ COMMANDS = [
     ("fundus",),
     ("fundus", "analyze"),
     ("fundus", "result"),
+    ("ultrasound",),
+    *(("ultrasound", each) for each in ("predict", "batch", "score")),
 ]
 HEAVY = (
     "av",
