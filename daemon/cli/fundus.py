@@ -84,10 +84,11 @@ def analyze(
 
     from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
+    from daemon.cli.telling import misuse_told
     from inference.imaging.fundus_study import Study, new_study_id, plan
     from inference.imaging.fundus_terms import AiType, Camera
 
-    with steps.misuse_told():
+    with misuse_told():
         rules = fundus_rules_of(settings_of(config))
         kind = AiType(int(ai_type))
         study = Study(
@@ -125,9 +126,10 @@ def result(
 
     from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
+    from daemon.cli.telling import misuse_told
     from inference.imaging.fundus_terms import AiType
 
-    with steps.misuse_told():
+    with misuse_told():
         rules = fundus_rules_of(settings_of(config))
         kind = AiType(int(ai_type))
         known = steps.looked_at(images or [], eye or [], kind)

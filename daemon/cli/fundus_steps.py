@@ -1,16 +1,15 @@
 """What the commands of `orwatch fundus` are made of. Imported by them when they run: this loads the heavy libraries."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.markup import escape
 
 from daemon.cli.options import console
-from daemon.config import ConfigError
-from inference.imaging.errors import ImagingError, InputInvalid, NotConfigured, Unclear
+from daemon.cli.telling import say
+from inference.imaging.errors import ImagingError, Unclear
 from inference.imaging.fundus import FundusClient, FundusRules
 from inference.imaging.fundus_answer import Answer, Processing
 from inference.imaging.fundus_drawing import marks_for, overlay
@@ -20,21 +19,6 @@ from inference.imaging.fundus_terms import AiType, Eye
 from inference.imaging.pictures import check_picture
 
 DONE, FAILED, STILL_PROCESSING = 0, 1, 3
-
-
-def say(text: str) -> None:
-    console(err=True).print(escape(text), soft_wrap=True)
-
-
-@contextmanager
-def misuse_told() -> Iterator[None]:
-    """What a person wrote or left out exits with 2, before anything was sent."""
-    try:
-        yield
-    except InputInvalid as error:
-        raise typer.BadParameter(error.message) from None
-    except NotConfigured as error:
-        raise ConfigError(error.message) from None
 
 
 def check_free(out: Path | None) -> None:

@@ -61,8 +61,9 @@ def predict(
 ) -> None:
     """Classify or segment pictures and print the answer, for several a list, as POST /segment2/ would."""
     from daemon.cli import ultrasound_steps as steps
+    from daemon.cli.telling import misuse_told
 
-    with steps.misuse_told():
+    with misuse_told():
         settings = steps.with_models(
             settings_of(config),
             model=model,
@@ -106,7 +107,8 @@ def batch(
     all is done, every mask whole or not at all.
     """
     from daemon.cli import ultrasound_batch as steps
-    from daemon.cli.ultrasound_steps import misuse_told, with_models
+    from daemon.cli.telling import misuse_told
+    from daemon.cli.ultrasound_steps import with_models
 
     with misuse_told():
         settings = with_models(
@@ -143,7 +145,7 @@ def score(
     Two masks that are both empty agree: DSC and NSD 1.
     """
     from daemon.cli import ultrasound_score as steps
-    from daemon.cli.ultrasound_steps import misuse_told
+    from daemon.cli.telling import misuse_told
 
     with misuse_told():
         steps.score(truth=truth, masks=masks, truth_json=truth_json, predictions=predictions, as_json=as_json)

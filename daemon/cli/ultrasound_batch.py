@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.assembly.ultrasound import ultrasound_rules_of
 from daemon.cli.options import console
-from daemon.cli.ultrasound_steps import say
+from daemon.cli.telling import say
 from daemon.config import Settings
 from inference.imaging.errors import Failed, InputForbidden, InputInvalid, InputMissing, NotConfigured
 from inference.imaging.ultrasound import Prediction, Ultrasound, known

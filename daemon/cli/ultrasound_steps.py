@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from daemon.assembly.ultrasound import ultrasound_rules_of
-from daemon.cli.fundus_steps import misuse_told, say
+from daemon.cli.telling import say
 from daemon.config import Settings
 from inference.imaging.pictures import Kind
 from inference.imaging.ultrasound import Ultrasound, known
@@ -17,8 +17,6 @@ from inference.imaging.ultrasound_memory import usage
 from inference.imaging.ultrasound_pictures import check_whole
 from inference.imaging.ultrasound_record import Record
 from inference.imaging.ultrasound_terms import dataset_of
-
-__all__ = ["misuse_told", "predict", "say", "with_models"]
 
 _FORMATS = {Kind.PNG: ("png",), Kind.JPEG: ("jpg", "jpeg")}
 
