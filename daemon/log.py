@@ -9,6 +9,8 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+# Libraries whose own lines repeat what ours say, or say more than they may: httpx whole URLs, aiosqlite whole rows.
+QUIET = ("alembic", "aiosqlite", "httpcore", "httpx", "uvicorn.access")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 
 
@@ -36,8 +38,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Their own info lines repeat what ours say.
-    for name in ("alembic", "aiosqlite", "httpx", "uvicorn.access"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

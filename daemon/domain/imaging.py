@@ -16,6 +16,7 @@ from uuid import UUID
 class JobKind(StrEnum):
     PATHOLOGY = "pathology"
     FUNDUS = "fundus"
+    RETINA = "retina"
 
 
 class JobState(StrEnum):

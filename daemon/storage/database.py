@@ -21,6 +21,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from daemon.bridge import uninterrupted
 from daemon.domain.facts import Fact
 from daemon.storage.confirmations import ConfirmationRows
+from daemon.storage.deliveries import DeliveryRows
 from daemon.storage.history import HistoryRows
 from daemon.storage.imaging import ImagingRows
 from daemon.storage.ledger import LedgerRows
@@ -50,6 +51,7 @@ class Tx:
         self.objects = ObjectRows(connection)
         self.history = HistoryRows(connection)
         self.imaging = ImagingRows(connection)
+        self.deliveries = DeliveryRows(connection)
         self.facts: list[Fact] = []
 
     async def emit(self, fact: Fact) -> Fact:

@@ -117,6 +117,17 @@ class ImagingRows:
         )
         return [(row.id, row.ended_at, not row.is_waiting) for row in await self._connection.execute(query)]
 
+    async def ended_before(self, ids: Sequence[UUID], at: datetime) -> list[UUID]:
+        """Those of these jobs that had ended by then."""
+        ended: list[UUID] = []
+        # SQLite takes a bounded number of parameters.
+        for start in range(0, len(ids), 500):
+            query = sa.select(imaging_jobs.c.id).where(
+                imaging_jobs.c.id.in_(ids[start : start + 500]), imaging_jobs.c.ended_at < at
+            )
+            ended += (await self._connection.execute(query)).scalars()
+        return ended
+
     async def audit(self, access: Access) -> None:
         await self._connection.execute(
             sa.insert(imaging_accesses).values(

@@ -227,7 +227,7 @@ imaging_jobs = sa.Table(
     sa.Column("step_at", UtcDateTime, nullable=False),
     sa.Column("next_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
-    sa.CheckConstraint("kind IN ('pathology', 'fundus')", name="kind"),
+    sa.CheckConstraint("kind IN ('pathology', 'fundus', 'retina')", name="kind"),
     sa.CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
     sa.CheckConstraint("(state = 'failed') = (error IS NOT NULL)", name="failed_says_why"),
     sa.CheckConstraint("(state = 'done') = (result IS NOT NULL)", name="done_has_a_result"),
@@ -264,5 +264,30 @@ imaging_accesses = sa.Table(
     # Not a foreign key: what was refused has no job.
     sa.Column("job_id", sa.Uuid, index=True),
     sa.Column("outcome", sa.String(64), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# What is owed to webhooks; number is the order in which they were asked for.
+imaging_deliveries = sa.Table(
+    "imaging_deliveries",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("job_id", sa.Uuid, sa.ForeignKey("imaging_jobs.id"), nullable=False, index=True),
+    sa.Column("line", sa.String(128), nullable=False),
+    sa.Column("url", sa.String(2048), nullable=False),
+    sa.Column("body", sa.Text),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.String(500), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("ready_at", UtcDateTime),
+    sa.Column("next_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.CheckConstraint("state IN ('waiting', 'ready', 'delivered', 'given_up')", name="state"),
+    sa.CheckConstraint("(state = 'ready') = (body IS NOT NULL)", name="ready_has_a_body"),
+    sa.CheckConstraint("(state IN ('delivered', 'given_up')) = (ended_at IS NOT NULL)", name="ended"),
+    sa.Index("ix_imaging_deliveries_line", "line", "number"),
+    sa.Index("ix_imaging_deliveries_state_next", "state", "next_at"),
     sqlite_autoincrement=True,
 )
