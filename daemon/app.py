@@ -28,12 +28,16 @@ from daemon.assembly import (
     objects_of,
     zone_of,
 )
-from daemon.assembly.imaging_jobs import imaging_of
+from daemon.assembly.imaging_jobs import gateways_of, imaging_of
+from daemon.assembly.retina import desk_of
 from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
+from daemon.assembly.ultrasound_desk import ultrasound_desk_of
 from daemon.assembly.watching import pipeline_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
+from daemon.console.pages import console_pages
 from daemon.domain.facts import Fact
+from daemon.domain.imaging import JobKind
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
 from daemon.metrics import Metrics
@@ -108,12 +112,15 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     said = partial(_said, asyncio.get_running_loop(), health)
     voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
     questions = Questions(unit, voice, objects)
-    imaging = imaging_of(settings, unit, health)
+    gateways = gateways_of(settings)
+    imaging = imaging_of(settings, unit, health, gateways)
     terminals = Terminals(unit, questions, _terminals_of(settings), settings.room_of)
     followers += [questions, terminals]
     metrics.read_from(lambda: readings(pipeline, feed))
     metrics.read_from(lambda: object_readings(objects, evidence))
     metrics.read_from(imaging.readings)
+    ultrasound = ultrasound_desk_of(settings, unit, health)
+    metrics.read_from(ultrasound.readings)
     labels = Labels(names=model.labels, background=background_of(settings, model))
     surgeries = Surgeries(
         unit,
@@ -143,6 +150,8 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         questions=questions,
         terminals=terminals,
         imaging=imaging,
+        retina=desk_of(settings, imaging, gateways.get(JobKind.RETINA)),
+        ultrasound=ultrasound,
         answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
         model_name=model.path.name,
         provider=model.provider,
@@ -174,6 +183,7 @@ async def _at_work(parts: Parts, telling: Telling) -> AsyncIterator[None]:
         "questions": context.questions.run(),
         "terminals": context.terminals.run(),
         "imaging": context.imaging.run(),
+        "ultrasound": context.ultrasound.run(),
         "watchdog": watchdog(progress, stuck_after_s=_STUCK_AFTER_S),
     }
     if context.archiver is not None:
@@ -208,7 +218,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Parts, str]]:
         async with running(settings) as parts:
             server = _Server(
                 uvicorn.Config(
-                    create_api(parts.context),
+                    create_api(parts.context, console_pages()),
                     log_config=None,
                     lifespan="off",
                     timeout_graceful_shutdown=5,

@@ -22,9 +22,11 @@ from daemon.api import (
     imaging,
     imaging_events,
     imaging_jobs,
+    retina,
     schemas,
     status,
     surgeries,
+    ultrasound,
     voice_terminals,
 )
 from daemon.api.imaging_schemas import AnalysisRequest, StudyRequest
@@ -79,8 +81,10 @@ def test_the_his_guide_names_every_route_and_no_other() -> None:
 
 def test_the_imaging_guide_names_every_route_and_no_other() -> None:
     app = FastAPI()
-    for module in (imaging, imaging_jobs):
+    for module in (imaging, imaging_jobs, retina):
         app.include_router(module.router)
+    app.include_router(retina.router, prefix="/imaging/retina")
+    app.include_router(ultrasound.router)
     real = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
     real |= {f"WS {route.path}" for route in imaging_events.router.routes if isinstance(route, APIWebSocketRoute)}
 
@@ -93,12 +97,13 @@ def test_the_imaging_guide_names_every_field(model: type[BaseModel]) -> None:
 
 
 def test_the_imaging_guide_names_every_state_step_and_error_of_a_job() -> None:
-    from daemon.services.imaging import fundus, pathology
+    from daemon.services.imaging import fundus, pathology, retina
 
-    written = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in (fundus, pathology))
+    gateways = (fundus, pathology, retina)
+    written = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in gateways)
     steps = set(re.findall(r'name="([a-z_]+)"', written))
 
-    assert len(steps) == 8
+    assert len(steps) == 11
     assert [word for word in (*JobState, *JobError, *steps) if f"`{word}`" not in text(IMAGING)] == []
 
 
@@ -111,7 +116,7 @@ def test_the_his_guide_names_every_code_and_no_other() -> None:
 
     assert {"VALIDATION_ERROR", "INTERNAL_ERROR", "TOO_MANY_REQUESTS", "HTTP_ERROR"} <= real
     named = set(re.findall(r"`([A-Z]{2,}(?:_[A-Z]+)+|UNAUTHORIZED|FORBIDDEN)`", text(HIS)))
-    named |= set(re.findall(r"`(IMAGING_[A-Z_]+)`", text(IMAGING)))
+    named |= set(re.findall(r"`((?:IMAGING|ULTRASOUND)_[A-Z_]+)`", text(IMAGING)))
     assert named == real
 
 
@@ -226,6 +231,8 @@ def metrics() -> set[str]:
         "daemon/pipeline/readings.py",
         "daemon/services/archive.py",
         "daemon/services/imaging/jobs.py",
+        "daemon/services/imaging/deliveries.py",
+        "daemon/services/imaging/ultrasound.py",
     ):
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

@@ -1,5 +1,6 @@
 """Puts the control plane together: routes, errors, limits, and docs that need no internet."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from fastapi_offline import FastAPIOffline
@@ -14,8 +15,10 @@ from daemon.api import (
     imaging,
     imaging_events,
     imaging_jobs,
+    retina,
     status,
     surgeries,
+    ultrasound,
     voice_terminals,
 )
 from daemon.api.context import Context
@@ -28,13 +31,19 @@ _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询�
 """
 
 
-def create_api(context: Context) -> ASGIApp:
+def create_api(context: Context, pages: Mapping[str, ASGIApp]) -> ASGIApp:
+    """pages: what the console serves, by path."""
     app = FastAPIOffline(title="orwatch", version=__version__, description=_ABOUT)
     app.state.context = context
     for module in (status, surgeries, confirmations, corrections, events, voice_terminals):
         app.include_router(module.router)
     for module in (imaging, imaging_jobs, imaging_events):
         app.include_router(module.router)
+    for prefix in ("", "/imaging/retina"):
+        app.include_router(retina.router, prefix=prefix)
+    app.include_router(ultrasound.router)
+    for path, page in pages.items():
+        app.mount(path, page)
     errors.install(app)
     server = context.settings.server
     app.add_middleware(BodyLimit, max_bytes=partial(_body_max, context.settings))
@@ -44,6 +53,12 @@ def create_api(context: Context) -> ASGIApp:
 
 def _body_max(settings: Settings, path: str) -> int:
     """Pictures and slides are bounded by their own setting, and file by file."""
+    if path in retina.UPLOADS:
+        return (settings.imaging.retina.image_max_mib + 1) * 2**20
+    if path in ultrasound.UPLOADS:
+        return settings.imaging.ultrasound.image_max_mib * 2**20 + ultrasound.FORM_BYTES_MAX
+    if path in ultrasound.PREDICTIONS:
+        return max(settings.imaging.ultrasound.records_max * ultrasound.RECORD_BYTES_MAX, ultrasound.FORM_BYTES_MAX)
     if path in imaging.UPLOADS:
         return settings.imaging.upload_max_mib * 2**20
     return settings.server.body_max_kib * 1024

@@ -22,6 +22,8 @@ from daemon.services.answers import Answers
 from daemon.services.archive import Archiver
 from daemon.services.correct import Corrections
 from daemon.services.imaging.jobs import Imaging
+from daemon.services.imaging.retina_requests import RetinaDesk
+from daemon.services.imaging.ultrasound import UltrasoundDesk
 from daemon.services.objects import Objects
 from daemon.services.questions import Questions
 from daemon.services.surgeries import Surgeries
@@ -33,7 +35,10 @@ from daemon.storage.database import Unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The parts the control plane speaks to. keys: None where everyone may do everything. archive: None without one."""
+    """The parts the control plane speaks to.
+
+    keys: None where everyone may do everything. archive, retina: None where there is none configured.
+    """
 
     settings: Settings
     keys: Keys | None
@@ -51,6 +56,8 @@ class Context:
     answers: Answers
     terminals: Terminals
     imaging: Imaging
+    retina: RetinaDesk | None
+    ultrasound: UltrasoundDesk
     model_name: str
     provider: str
     zone: tzinfo | None

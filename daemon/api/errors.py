@@ -1,11 +1,13 @@
 """The one table from what went wrong to HTTP status, `detail.code` and message."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
@@ -72,6 +74,9 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     domain.VoiceAnswerCancelled: (422, "VOICE_ANSWER_CANCELLED"),
     domain.ImagingNotConfigured: (503, "IMAGING_NOT_CONFIGURED"),
     domain.ImagingInputInvalid: (422, "IMAGING_INPUT_INVALID"),
+    domain.ImagingRequestInvalid: (400, "IMAGING_REQUEST_INVALID"),
+    domain.ImagingInputNotFound: (404, "IMAGING_INPUT_NOT_FOUND"),
+    domain.ImagingBackEndAway: (503, "IMAGING_BACK_END_AWAY"),
     domain.ImagingInputTooLarge: (413, "IMAGING_INPUT_TOO_LARGE"),
     domain.ImagingPathForbidden: (403, "IMAGING_PATH_FORBIDDEN"),
     domain.ImagingJobNotFound: (404, "IMAGING_JOB_NOT_FOUND"),
@@ -81,6 +86,8 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     domain.ImagingFileNotFound: (404, "IMAGING_FILE_NOT_FOUND"),
     domain.ImagingQueueFull: (503, "IMAGING_QUEUE_FULL"),
     domain.ImagingStorageFull: (503, "IMAGING_STORAGE_FULL"),
+    domain.UltrasoundBusy: (503, "ULTRASOUND_BUSY"),
+    domain.UltrasoundFailed: (503, "ULTRASOUND_FAILED"),
 }
 # Messages of these carry no detail of ours to the client.
 FIXED: dict[type[Exception], tuple[int, str, str]] = {
@@ -130,11 +137,29 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+class AlsoInErrors(APIRoute):
+    """A route whose seed has a form of its own for errors: that stands beside `detail`."""
+
+    @staticmethod
+    def also(message: str) -> dict[str, Any]:
+        """message: the one of `detail`."""
+        raise NotImplementedError
+
+
+def _answer(
+    request: Request, content: dict[str, Any], status: int, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    route = request.scope.get("route")
+    if isinstance(route, AlsoInErrors):
+        content |= route.also(content["detail"]["message"])
+    return JSONResponse(content, status, headers)
+
+
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, domain.Refused)
     status, code = TABLE[type(error)]
     surgery_id = error.surgery_id or request.path_params.get("surgery_id")
-    return JSONResponse(body(code, error.message, surgery_id, **error.extra), status)
+    return _answer(request, body(code, error.message, surgery_id, **error.extra), status)
 
 
 async def _fixed(request: Request, error: Exception) -> JSONResponse:
@@ -142,7 +167,7 @@ async def _fixed(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, LedgerUnavailable):
         log.error("ledger unavailable: %s. %s", error, error.hint)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(body(code, message, request.path_params.get("surgery_id")), status, headers)
+    return _answer(request, body(code, message, request.path_params.get("surgery_id")), status, headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -157,19 +182,19 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     ]
     told = "；".join(f"{p['field']}：{p['message']}（收到 {p['value']}）" for p in problems)
     surgery_id = request.path_params.get("surgery_id")
-    return JSONResponse(body("VALIDATION_ERROR", f"参数校验失败：{told}", surgery_id, errors=problems), 422)
+    return _answer(request, body("VALIDATION_ERROR", f"参数校验失败：{told}", surgery_id, errors=problems), 422)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code, message = HTTP.get(error.status_code, ("HTTP_ERROR", str(error.detail)))
-    return JSONResponse(body(code, message), error.status_code, error.headers)
+    return _answer(request, body(code, message), error.status_code, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """A bug: the client learns that, the log learns where."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return JSONResponse(body("INTERNAL_ERROR", "服务内部错误，请联系运维。"), 500)
+    return _answer(request, body("INTERNAL_ERROR", "服务内部错误，请联系运维。"), 500)
 
 
 def _short(value: Any) -> str:

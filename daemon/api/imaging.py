@@ -1,21 +1,18 @@
 """`POST /imaging/...`: pictures and slides to the imaging back ends, as jobs that survive everything."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
 
 from daemon.api.context import Context, Parts, now
 from daemon.api.corrections import IdempotencyKey
 from daemon.api.errors import answers
 from daemon.api.imaging_clients import Client
+from daemon.api.imaging_drafts import Draft, creation
 from daemon.api.imaging_schemas import (
     AnalysisRequest,
     JobResponse,
@@ -26,8 +23,9 @@ from daemon.api.uploads import Form, receive
 from daemon.bridge import off_loop
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
+from daemon.services.imaging.asking import Asked, Received
 from daemon.services.imaging.folder import inside, safe_name
-from daemon.services.imaging.jobs import Received, Who
+from daemon.services.imaging.jobs import Who
 
 router = APIRouter(prefix="/imaging", tags=["imaging"])
 
@@ -66,7 +64,7 @@ async def analyse_slide(
     request: Request, response: Response, client: Client, parts: Parts, idempotency_key: IdempotencyKey = None
 ) -> JobResponse:
     """上传切片（multipart 字段 `slide`），或给出服务器上允许目录内的路径（JSON 字段 `path`）；立即返回任务。"""
-    async with _creation(parts, JobKind.PATHOLOGY, request, client) as draft:
+    async with creation(parts, JobKind.PATHOLOGY, request, client) as draft:
         if request.headers.get("content-type", "").startswith("application/json"):
             wanted = _checked(AnalysisRequest, await _json(request))
             form = Form()
@@ -100,7 +98,7 @@ async def analyse_fundus(
     request: Request, response: Response, client: Client, parts: Parts, idempotency_key: IdempotencyKey = None
 ) -> JobResponse:
     """1 至 20 张图像（multipart 字段 `images`，JPEG、PNG 或 DICOM）；眼别由文件名推断，或由 `eyes` 逐张指定。"""
-    async with _creation(parts, JobKind.FUNDUS, request, client) as draft:
+    async with creation(parts, JobKind.FUNDUS, request, client) as draft:
         limit = parts.settings.imaging.upload_max_mib * 2**20
         form = await receive(
             request, parts.imaging.folder.make(draft.job_id), files_max=_STUDY_FILES_MAX, file_bytes_max=limit
@@ -117,32 +115,8 @@ async def analyse_fundus(
         return await _create(draft, JobKind.FUNDUS, inputs, images, client, parts, response, idempotency_key)
 
 
-@dataclass(slots=True)
-class _Draft:
-    """is_made: a job stands for what was received."""
-
-    job_id: UUID
-    is_made: bool = False
-
-
-@asynccontextmanager
-async def _creation(parts: Context, kind: JobKind, request: Request, client: Who) -> AsyncIterator[_Draft]:
-    """A job about to be: one that is not made leaves nothing behind but a row that says so."""
-    imaging, draft = parts.imaging, _Draft(uuid4())
-    announced = request.headers.get("content-length", "")
-    try:
-        await imaging.check_room(kind, int(announced) if announced.isdigit() else 0)
-        yield draft
-    except (errors.Refused, RequestValidationError, HTTPException) as error:
-        await imaging.refused(client, "create", type(error).__name__, now())
-        raise
-    finally:
-        if not draft.is_made:
-            await off_loop(imaging.folder.drop, draft.job_id)
-
-
 async def _create(
-    draft: _Draft,
+    draft: Draft,
     kind: JobKind,
     inputs: Mapping[str, Any],
     received: Sequence[Received],
@@ -151,9 +125,8 @@ async def _create(
     response: Response,
     request_key: str | None,
 ) -> JobResponse:
-    job, draft.is_made = await parts.imaging.create(
-        draft.job_id, kind, inputs, received, client, now(), request_key=request_key
-    )
+    asked = Asked(job_id=draft.job_id, kind=kind, inputs=inputs, received=received, request_key=request_key)
+    job, draft.is_made = await parts.imaging.create(asked, client, now())
     response.headers["Location"] = f"/imaging/jobs/{job.id}"
     if not draft.is_made:
         response.status_code = 200

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -13,14 +14,18 @@ from daemon.api.imaging_clients import Auditor, Client, JobId
 from daemon.api.imaging_schemas import (
     AccessInfo,
     AccessList,
+    DeliveryInfo,
+    DeliveryList,
     JobList,
     JobResponse,
     job_response,
 )
 from daemon.bridge import off_loop
 from daemon.domain import errors
+from daemon.domain.delivery import DeliveryState
 from daemon.domain.imaging import JobKind, JobState
-from daemon.services.imaging.jobs import Who, refusing
+from daemon.services.imaging.asking import refusing
+from daemon.services.imaging.jobs import Who
 
 router = APIRouter(prefix="/imaging", tags=["imaging"])
 
@@ -87,6 +92,27 @@ async def accesses(job_id: JobId, client: Auditor, parts: Parts) -> AccessList:
     )
 
 
+@router.get("/jobs/{job_id}/deliveries", summary="webhook 送达情况", responses=answers(errors.ImagingJobNotFound))
+async def deliveries(job_id: JobId, client: Client, parts: Parts) -> DeliveryList:
+    """结果是否已送达、试了几次、下次何时；地址本身不显示，只显示主机。"""
+    rows = await parts.imaging.deliveries(job_id, client, now())
+    return DeliveryList(
+        deliveries=[
+            DeliveryInfo(
+                id=row.id,
+                host=urlsplit(row.url).netloc,
+                state=row.state,
+                attempts=row.attempts,
+                error=row.error,
+                created_at=parts.local(row.created_at),
+                next_at=parts.local(row.next_at) if row.state is DeliveryState.READY else None,
+                ended_at=parts.local(row.ended_at) if row.ended_at else None,
+            )
+            for row in rows
+        ]
+    )
+
+
 @router.get(
     "/jobs/{job_id}/report.md",
     summary="Markdown 报告",
@@ -146,6 +172,21 @@ async def overlay(job_id: JobId, number: int, client: Client, parts: Parts) -> F
     names = (f"overlay_{number:02d}.jpg", f"overlay_{number:02d}.png")
     path = await parts.imaging.made(job_id, names, client, "overlay", now())
     return FileResponse(path, media_type="image/png" if path.suffix == ".png" else "image/jpeg", headers=_PRIVATE)
+
+
+@router.get(
+    "/jobs/{job_id}/masks/{number}",
+    summary="视网膜分割图",
+    response_class=Response,
+    responses={
+        **answers(errors.ImagingJobNotFound, errors.ImagingFileNotFound),
+        **_gives("标签图：0 为背景，k 为第 k 个标签", "image/png"),
+    },
+)
+async def mask(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+    """结果中 `mask` 所指的图，大小与该区域相同。"""
+    path = await parts.imaging.made(job_id, (f"mask_{number:04d}.png",), client, "mask", now())
+    return FileResponse(path, media_type="image/png", headers=_PRIVATE)
 
 
 @router.get(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from daemon.domain.delivery import DeliveryState
 from daemon.domain.imaging import FileState, Job, JobError, JobFile, JobKind, JobState
 
 
@@ -91,6 +92,23 @@ class AccessInfo(BaseModel):
 
 class AccessList(BaseModel):
     accesses: list[AccessInfo]
+
+
+class DeliveryInfo(BaseModel):
+    """id: as in X-Orwatch-Delivery. error: why the last attempt failed."""
+
+    id: UUID
+    host: str
+    state: DeliveryState
+    attempts: int
+    error: str
+    created_at: datetime
+    next_at: datetime | None
+    ended_at: datetime | None
+
+
+class DeliveryList(BaseModel):
+    deliveries: list[DeliveryInfo]
 
 
 def job_response(

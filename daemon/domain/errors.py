@@ -158,6 +158,18 @@ class ImagingInputInvalid(Refused, ValueError):
     """A picture or a field cannot be sent to the back end. extra: field, value."""
 
 
+class ImagingRequestInvalid(Refused, ValueError):
+    """A kind of file that is not taken, or nowhere to send the result: the seed's 400. extra: field, value."""
+
+
+class ImagingInputNotFound(Refused, LookupError):
+    """A bucket, an object or a picture that was named is not there. extra: field, value."""
+
+
+class ImagingBackEndAway(Refused, ConnectionError):
+    """The inference server or the bucket does not answer, or does not let us in: nothing was queued."""
+
+
 class ImagingInputTooLarge(Refused, ValueError):
     """More bytes, pixels or pictures than the back end takes, or than is configured."""
 
@@ -192,3 +204,11 @@ class ImagingQueueFull(Refused):
 
 class ImagingStorageFull(Refused):
     """The folder of the jobs holds all that it may, or its disk is full."""
+
+
+class UltrasoundBusy(Refused):
+    """The models are being loaded, or as many calls wait for them as may."""
+
+
+class UltrasoundFailed(Refused):
+    """The model was asked and gave no usable answer."""

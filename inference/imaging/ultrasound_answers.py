@@ -29,7 +29,10 @@ _UNSAFE = re.compile(r"[^\w.\-() ]+")
 
 
 def write_answer(outputs: Path, record: Record, prediction: Prediction, usage: Usage) -> dict[str, Any]:
-    """The answer of the seed; its JSON on disk has no json_path. Raises OSError."""
+    """The answer of the seed, with the names of the classes and what to know of it; its JSON on disk has no json_path.
+
+    Raises OSError.
+    """
     kind = FOLDERS[prediction.task]
     stem = safe_stem(record.img_name)
     name = secrets.token_hex(8)
@@ -37,7 +40,12 @@ def write_answer(outputs: Path, record: Record, prediction: Prediction, usage: U
     answer = record.echo() | _measured(prediction, usage)
     with _appearing(final) as folder:
         if prediction.mask is None:
-            answer |= {"probability": list(prediction.probability or ()), "prediction": prediction.prediction}
+            answer |= {
+                "probability": list(prediction.probability or ()),
+                "prediction": prediction.prediction,
+                "label_names": list(prediction.labels),
+                "label_names_zh": list(prediction.labels_zh),
+            }
         else:
             mask_name = f"{stem}_mask.png"
             (folder / mask_name).write_bytes(png(prediction.mask))
@@ -46,6 +54,8 @@ def write_answer(outputs: Path, record: Record, prediction: Prediction, usage: U
                 "mask_path_relative": f"{ANSWERS}/{kind}/{name}/{mask_name}",
                 "mask_path_absolute": str(final / mask_name),
             }
+        if prediction.note:
+            answer["note"] = prediction.note
         text = json.dumps(answer, ensure_ascii=False, indent=4, allow_nan=False)
         (folder / f"{stem}.json").write_text(text, encoding="utf-8")
     return answer | {"json_path": str(final / f"{stem}.json")}

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daemon.storage import migrate
+from tests import oct as scans
 from tests.cli.conftest import Done
 from tests.servers.fundus import APP_ID, TOKEN, FundusServer
+from tests.servers.kserve import GrpcServer, Rack
 from tests.servers.pathology import USERNAME, PathologyServer
+from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 Call = Callable[..., Done]
 Config = Callable[..., Path]
@@ -138,3 +141,33 @@ def test_the_imaging_back_ends_are_looked_at_and_asked(call: Call, config: Confi
         assert "takes our signature" in done.out
         assert not eyes.studies
         assert TOKEN not in done.out + done.err
+
+
+def test_a_retina_server_its_buckets_and_its_webhook_are_looked_at_and_asked(
+    call: Call, config: Config, clips: Path, tmp_path: Path
+) -> None:
+    with GrpcServer(Rack({"oct": scans.model(tmp_path / "oct.onnx")})) as triton, S3Server(tmp_path / "s3") as store:
+        more = (
+            f'[server]\nport = {free_port()}\n[cameras.left]\nurl = "{clips / "left.mp4"}"\n'
+            f'[imaging.retina]\nserver_url = "{triton.url}"\nmodel_name = "oct"\nlabels = ["a", "b"]\n'
+            f'bucket_store = "s3"\ns3_endpoint = "{store.endpoint}"\ns3_secure = false\n'
+            f's3_access_key = "{ACCESS_KEY}"\ns3_secret_key = "{SECRET_KEY}"\n'
+            f'input_bucket = "{BUCKET}"\noutput_bucket = "missing"\n'
+        )
+
+        done = call("check", "-c", config(more), "--connect")
+
+        assert done.code == 1
+        assert "no webhook: no request is taken" in done.out
+        assert "the model is there and ready" in done.out
+        assert f"S3: {BUCKET} is there" in done.out
+        assert "没有存储桶 'missing'" in done.out
+        assert SECRET_KEY not in done.out + done.err
+        triton.rack.fault = "not_ready"
+        assert ("problem", "retina") in states(call("check", "-c", config(more), "--connect"))
+
+
+def test_ultrasound_models_are_loaded_and_tried(call: Call, config: Config, tmp_path: Path) -> None:
+    missing = config('[imaging.ultrasound]\nmodel = "none.onnx"\n')
+
+    assert ("problem", "ultrasound") in states(call("check", "-c", missing))

@@ -47,6 +47,12 @@ class JobFolder:
             shutil.rmtree(path, ignore_errors=True)
         return sorted(path.name for path in stray)
 
+    def ids(self) -> list[UUID]:
+        """Of the jobs that have a folder here."""
+        if not self.root.is_dir():
+            return []
+        return [UUID(path.name) for path in self.root.iterdir() if path.is_dir() and _is_id(path.name)]
+
     def held_bytes(self) -> int:
         held = 0
         for folder, _, names in os.walk(self.root):

@@ -3,41 +3,45 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from prometheus_client.core import Metric
 
 from daemon.bridge import off_loop
+from daemon.domain.delivery import Delivery
 from daemon.domain.errors import (
     IdempotencyKeyReused,
     ImagingFileNotFound,
-    ImagingInputInvalid,
-    ImagingInputTooLarge,
     ImagingJobEnded,
     ImagingJobNotFailed,
     ImagingJobNotFound,
     ImagingNotConfigured,
-    ImagingPathForbidden,
     ImagingQueueFull,
     Refused,
 )
-from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState, file_key
+from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState
 from daemon.feed import Feed
 from daemon.metrics import counter, gauge
+from daemon.services.imaging.asking import Asked, Webhook, is_same, kept_file, refusing
+from daemon.services.imaging.deliveries import Deliveries
 from daemon.services.imaging.folder import MADE, JobFolder
 from daemon.services.imaging.keeping import JobFiles
 from daemon.services.imaging.running import JobRunner
 from daemon.services.imaging.steps import Gateway, step_named
-from daemon.storage.database import Unit
+from daemon.storage.database import Tx, Unit
 from daemon.storage.imaging import Access
-from inference.imaging import errors
 
 log = logging.getLogger(__name__)
+
+_KEYS = {
+    JobKind.PATHOLOGY: "base_url",
+    JobKind.FUNDUS: "base_url",
+    JobKind.RETINA: "server_url 与 model_name，或 model_path",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +50,6 @@ class Who:
 
     name: str
     address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A file that lies whole in the job's folder, or, with an absolute path and no digest, one of the site's own."""
-
-    name: str
-    path: Path
-    media_type: str
-    size: int
-    sha256: str | None = None
 
 
 class Imaging:
@@ -68,6 +61,7 @@ class Imaging:
         files: JobFiles,
         folder: JobFolder,
         feed: Feed[Job],
+        deliveries: Deliveries,
         *,
         queue_max: int,
     ) -> None:
@@ -76,6 +70,7 @@ class Imaging:
         self._runner = runner
         self._files = files
         self._queue_max = queue_max
+        self._deliveries = deliveries
         self.folder = folder
         self.feed = feed
 
@@ -83,6 +78,7 @@ class Imaging:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runner.run())
             group.create_task(self._files.run())
+            group.create_task(self._deliveries.run())
 
     async def recover(self) -> None:
         """After a start, before the control plane listens. Raises LedgerUnavailable."""
@@ -91,64 +87,94 @@ class Imaging:
     async def close(self) -> None:
         for gateway in self._gateways.values():
             await gateway.close()
+        await self._deliveries.close()
 
     async def check_room(self, kind: JobKind, more: int) -> None:
         """Before anything is received. Raises ImagingNotConfigured, ImagingQueueFull, ImagingStorageFull."""
         if kind not in self._gateways:
-            raise ImagingNotConfigured(f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 base_url。")
+            raise ImagingNotConfigured(
+                f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 {_KEYS[kind]}。"
+            )
         async with self._unit.read() as tx:
-            unfinished = await tx.imaging.unfinished()
-        if unfinished >= self._queue_max:
-            raise ImagingQueueFull(f"未结束的影像任务已达上限 {self._queue_max}，请稍后重试。")
+            self._check_queue(await tx.imaging.unfinished(), 1)
         await off_loop(self.folder.check_room, more)
 
-    async def create(
-        self,
-        job_id: UUID,
-        kind: JobKind,
-        inputs: Mapping[str, Any],
-        received: Sequence[Received],
-        who: Who,
-        now: datetime,
-        *,
-        request_key: str | None = None,
-    ) -> tuple[Job, bool]:
+    def _check_queue(self, unfinished: int, more: int) -> None:
+        if unfinished + more > self._queue_max:
+            raise ImagingQueueFull(
+                f"未结束的影像任务有 {unfinished} 个，再加 {more} 个将超过上限 {self._queue_max}，请稍后重试。"
+            )
+
+    async def create(self, asked: Asked, who: Who, now: datetime) -> tuple[Job, bool]:
         """The job, and whether it is new. A request sent again with the same key gets the job that it made.
 
         Raises IdempotencyKeyReused where the same key came with something else, and what the gateway does not accept
         as ImagingInputInvalid and its kinds. The files of a job that is not made are for the caller to delete.
         """
+        job, files = await self._queued(asked, who, now)
+        async with self._unit.begin() as tx:
+            if (key := job.request_key) is not None and (known := await tx.imaging.by_request_key(key)) is not None:
+                if not is_same(known, await tx.imaging.files(known.id), job, files):
+                    raise IdempotencyKeyReused("同一个 Idempotency-Key 已用于另一个影像任务。")
+                await tx.imaging.audit(_access(who, "create", known.id, "repeated", now))
+                return known, False
+            await self._add(tx, job, files, asked.webhook, who, now)
+        self._begin([job])
+        return job, True
+
+    async def create_all(self, asked: Sequence[Asked], who: Who, now: datetime) -> list[Job]:
+        """All of them, in this order, or none. Raises ImagingQueueFull, and what the gateway does not accept."""
+        # By their times they are worked on in this order, too.
+        queued = [
+            await self._queued(each, who, now + timedelta(microseconds=place)) for place, each in enumerate(asked)
+        ]
+        async with self._unit.begin() as tx:
+            self._check_queue(await tx.imaging.unfinished(), len(asked))
+            for (job, files), each in zip(queued, asked, strict=True):
+                await self._add(tx, job, files, each.webhook, who, now)
+        jobs = [job for job, _ in queued]
+        self._begin(jobs)
+        return jobs
+
+    async def _queued(self, asked: Asked, who: Who, now: datetime) -> tuple[Job, list[JobFile]]:
+        """What the gateway accepts. Raises ImagingInputInvalid and its kinds."""
+        gateway = self._gateways[asked.kind]
         with refusing():
-            places = [(each.name, self.folder.of(job_id) / each.path) for each in received]
-            inputs = await self._gateways[kind].accept(inputs, places)
-        files = [_kept(job_id, kind, number, each) for number, each in enumerate(received, start=1)]
+            places = [(each.name, self.folder.of(asked.job_id) / each.path) for each in asked.received]
+            inputs = await gateway.accept(asked.inputs, places)
+        files = [
+            kept_file(asked.job_id, asked.kind, number, each) for number, each in enumerate(asked.received, start=1)
+        ]
         job = Job(
-            id=job_id,
-            kind=kind,
+            id=asked.job_id,
+            kind=asked.kind,
             state=JobState.QUEUED,
-            step=self._gateways[kind].steps[0].name,
+            step=gateway.steps[0].name,
             message="排队中",
             inputs=inputs,
             created_by=who.name,
-            request_key=request_key,
+            request_key=asked.request_key,
             created_at=now,
             changed_at=now,
             step_at=now,
             next_at=now,
         )
-        async with self._unit.begin() as tx:
-            if request_key is not None and (known := await tx.imaging.by_request_key(request_key)) is not None:
-                if not _is_same(known, await tx.imaging.files(known.id), job, files):
-                    raise IdempotencyKeyReused("同一个 Idempotency-Key 已用于另一个影像任务。")
-                await tx.imaging.audit(_access(who, "create", known.id, "repeated", now))
-                return known, False
-            await tx.imaging.add(job, files)
-            await tx.imaging.audit(_access(who, "create", job.id, "ok", now))
-        log.info("imaging job %s (%s) is queued", job.id, kind.value)
-        self.feed.publish(job)
+        return job, files
+
+    async def _add(
+        self, tx: Tx, job: Job, files: Sequence[JobFile], webhook: Webhook | None, who: Who, now: datetime
+    ) -> None:
+        await tx.imaging.add(job, files)
+        if webhook is not None:
+            await tx.deliveries.add(job.id, webhook.line or str(job.id), webhook.url, now)
+        await tx.imaging.audit(_access(who, "create", job.id, "ok", now))
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            log.info("imaging job %s (%s) is queued", job.id, job.kind.value)
+            self.feed.publish(job)
         self._runner.wake()
         self._files.wake()
-        return job, True
 
     async def get(self, job_id: UUID, who: Who, action: str, now: datetime) -> tuple[Job, list[JobFile]]:
         """Raises ImagingJobNotFound."""
@@ -193,9 +219,16 @@ class Imaging:
                 can_ask = gateway is not None and step_named(gateway, job.step)[0].recall is not None
                 job = job.retried(now, "已请求重试，排队中", is_in_doubt=job.is_begun and can_ask)
                 await tx.imaging.save(job)
+                await tx.deliveries.again(job.id, now)
         self.feed.publish(job)
         self._runner.wake()
         return job
+
+    async def deliveries(self, job_id: UUID, who: Who, now: datetime) -> list[Delivery]:
+        """Raises ImagingJobNotFound."""
+        await self.get(job_id, who, "deliveries", now)
+        async with self._unit.read() as tx:
+            return await tx.deliveries.of(job_id)
 
     async def accesses(self, job_id: UUID, who: Who, now: datetime) -> list[Access]:
         """Raises ImagingJobNotFound."""
@@ -248,6 +281,7 @@ class Imaging:
         yield counter("orwatch_imaging_retries", "Steps of imaging jobs that were tried again", ["kind"], repeated)
         working: list[tuple[list[str], float]] = [([], self._runner.working)]
         yield gauge("orwatch_imaging_working", "Imaging jobs that are worked on now", [], working)
+        yield from self._deliveries.readings()
 
     async def _known(self, job_id: UUID) -> Job:
         async with self._unit.read() as tx:
@@ -269,45 +303,5 @@ class Imaging:
                 await tx.imaging.audit(_access(who, action, job_id, outcome, now))
 
 
-@contextmanager
-def refusing() -> Iterator[None]:
-    """What a gateway does not accept, in the words of the control plane."""
-    try:
-        yield
-    except errors.NotConfigured as error:
-        raise ImagingNotConfigured(error.message) from error
-    except errors.InputInvalid as error:
-        kind = next((ours for theirs, ours in _REFUSALS.items() if isinstance(error, theirs)), ImagingInputInvalid)
-        raise kind(error.message, field=error.field, value=error.value) from error
-
-
-_REFUSALS: dict[type[errors.InputInvalid], type[Refused]] = {
-    errors.InputTooLarge: ImagingInputTooLarge,
-    errors.InputForbidden: ImagingPathForbidden,
-}
-
-
 def _access(who: Who, action: str, job_id: UUID | None, outcome: str, now: datetime) -> Access:
     return Access(at=now, caller=who.name, address=who.address, action=action, job_id=job_id, outcome=outcome)
-
-
-def _is_same(known: Job, known_files: Sequence[JobFile], job: Job, files: Sequence[JobFile]) -> bool:
-    return (known.kind, known.inputs, [(file.name, file.size, file.sha256) for file in known_files]) == (
-        job.kind,
-        job.inputs,
-        [(file.name, file.size, file.sha256) for file in files],
-    )
-
-
-def _kept(job_id: UUID, kind: JobKind, number: int, received: Received) -> JobFile:
-    is_ours = not received.path.is_absolute()
-    return JobFile(
-        number=number,
-        name=received.name,
-        path=str(received.path),
-        media_type=received.media_type,
-        size=received.size,
-        sha256=received.sha256,
-        key=file_key(job_id, kind, number, received.media_type) if is_ours else None,
-        state=FileState.WAITING,
-    )

@@ -114,6 +114,12 @@ class JobFiles:
         over = [(job_id, ended_at, is_stored) for job_id, ended_at, is_stored in kept if ended_at is not None]
         for job_id, _, _ in (each for each in over if now - each[1] > self._keep):
             await self._expire(job_id)
+        # What was fetched and made for a job that nothing was received for.
+        here = await off_loop(self._folder.ids)
+        async with self._unit.read() as tx:
+            left = await tx.imaging.ended_before(here, now - self._keep)
+        for job_id in left:
+            await off_loop(self._folder.drop, job_id)
         held = await off_loop(self._folder.held_bytes)
         for job_id, ended_at, is_stored in over:
             if held <= self._bytes_max or now - ended_at > self._keep:

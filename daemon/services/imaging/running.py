@@ -18,6 +18,7 @@ from uuid import UUID
 from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobError, JobKind, JobState
 from daemon.feed import Feed
+from daemon.services.imaging.deliveries import save_job
 from daemon.services.imaging.folder import JobFolder
 from daemon.services.imaging.steps import Done, Gateway, NotYet, Step, Work, step_named
 from daemon.storage.database import LedgerUnavailable, Unit
@@ -57,7 +58,10 @@ class JobRunner:
         folder: JobFolder,
         feed: Feed[Job],
         rules: RunRules,
+        on_end: Callable[[], None],
     ) -> None:
+        """on_end: a job has ended, and its row says so."""
+        self._on_end = on_end
         self._unit = unit
         self._gateways = gateways
         self._folder = folder
@@ -115,10 +119,14 @@ class JobRunner:
             if now_is.has_ended:
                 return now_is
             ended = now_is.cancelled(datetime.now(UTC), "已取消；已提交到后台的内容不会撤回。")
-            await tx.imaging.save(ended)
-        self.ended[ended.kind, ended.state] += 1
+            await save_job(tx, ended)
+        self._tell_end(ended)
         self._feed.publish(ended)
         return ended
+
+    def _tell_end(self, job: Job) -> None:
+        self.ended[job.kind, job.state] += 1
+        self._on_end()
 
     async def _work(self) -> None:
         while True:
@@ -294,11 +302,11 @@ class JobRunner:
 
         async def attempt() -> None:
             async with self._unit.begin() as tx:
-                await tx.imaging.save(job)
+                await save_job(tx, job)
 
         await keep_running(attempt, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
         if job.has_ended:
-            self.ended[job.kind, job.state] += 1
+            self._tell_end(job)
         self._feed.publish(job)
         return job
 

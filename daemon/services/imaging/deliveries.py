@@ -1,0 +1,207 @@
+"""Tells webhooks how imaging jobs ended: signed, in order within a line, again and again for hours, never after a yes.
+
+What is owed is a row that was made with the job, so a restart owes it still. An attempt whose yes was not seen, or
+not committed before the power went, is made again under the same delivery id, by which a receiver knows it.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from prometheus_client.core import Metric
+
+from daemon.bridge import uninterrupted
+from daemon.domain.delivery import Delivery, DeliveryState
+from daemon.domain.imaging import Job, JobState
+from daemon.health import Health
+from daemon.metrics import counter, gauge
+from daemon.storage.database import LedgerUnavailable, Tx, Unit
+from daemon.supervise import Backoff, attempted, keep_running
+from inference.imaging.errors import ImagingError
+from inference.imaging.webhook import Webhook
+
+log = logging.getLogger(__name__)
+
+_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRules:
+    """at_once: lines that are worked on at a time. retry_for: from when the job had ended."""
+
+    at_once: int = 8
+    retry_for: timedelta = timedelta(hours=24)
+    wait_initial_s: float = 2.0
+    wait_max_s: float = 300.0
+
+
+class Deliveries:
+    def __init__(self, unit: Unit, webhook: Webhook, health: Health, rules: DeliveryRules) -> None:
+        self._unit = unit
+        self._webhook = webhook
+        self._health = health
+        self._rules = rules
+        self._at_work: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._owed, self._oldest_at = 0, datetime.now(UTC)
+        self.ended: Counter[DeliveryState] = Counter()
+        self.failed = 0
+
+    def wake(self) -> None:
+        """A job has ended."""
+        self._changed.set()
+
+    async def close(self) -> None:
+        await self._webhook.close()
+
+    async def run(self) -> None:
+        """Until cancelled; what is owed stays owed."""
+        try:
+            await keep_running(
+                self._work, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable
+            )
+        finally:
+            for task in self._at_work.values():
+                task.cancel()
+            await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            self._changed.clear()
+            wait_s = await self._start_due()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _start_due(self) -> float | None:
+        """Send what is due; returns how long until the next one is. Raises LedgerUnavailable."""
+        wait_s: float | None = None
+        while len(self._at_work) < self._rules.at_once:
+            async with self._unit.read() as tx:
+                delivery = await tx.deliveries.next_due(list(self._at_work))
+            if delivery is None:
+                break
+            now = datetime.now(UTC)
+            if not delivery.is_due(now):
+                wait_s = (delivery.next_at - now).total_seconds()
+                break
+            task = asyncio.create_task(self._attempt(delivery), name=f"webhook:{delivery.id}")
+            self._at_work[delivery.line] = task
+            task.add_done_callback(self._ended(delivery))
+        async with self._unit.read() as tx:
+            self._owed, since = await tx.deliveries.owed()
+        self._oldest_at = since or datetime.now(UTC)
+        return wait_s
+
+    def _ended(self, delivery: Delivery) -> Callable[[asyncio.Task[None]], None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._at_work.pop(delivery.line, None)
+            self._changed.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("webhook of job %s stopped: %s", delivery.job_id, error)
+
+        return ended
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        assert delivery.body is not None
+        now = datetime.now(UTC)
+        sent = self._webhook.send(
+            delivery.url,
+            delivery.body.encode(),
+            delivery_id=str(delivery.id),
+            attempt=delivery.attempts + 1,
+            at=now,
+        )
+        why = ""
+        try:
+            if (bug := await attempted(sent, expected=ImagingError)) is not None:
+                log.error("webhook of job %s failed", delivery.job_id, exc_info=bug)
+                why = "服务内部错误。"
+        except ImagingError as error:
+            why = error.message
+        # A yes must not be lost to a stop between its coming and its commit.
+        await uninterrupted(self._note(delivery, why))
+
+    async def _note(self, delivery: Delivery, why: str) -> None:
+        """why: it failed; "" where it did not."""
+        now = datetime.now(UTC)
+        after = self._failed(delivery, why, now) if why else delivery.delivered(now)
+        if not why:
+            self._health.set(_component(delivery), ok=True)
+        if await self._save(after) and after.ended_at is not None:
+            self.ended[after.state] += 1
+
+    def _failed(self, delivery: Delivery, message: str, now: datetime) -> Delivery:
+        self.failed += 1
+        assert delivery.ready_at is not None
+        if now - delivery.ready_at >= self._rules.retry_for:
+            log.error("webhook of job %s: given up after %d attempts: %s", delivery.job_id, delivery.attempts, message)
+            return delivery.given_up(now, message)
+        # Jittered, so that deliveries which failed together do not come back together.
+        wait_s = min(self._rules.wait_max_s, self._rules.wait_initial_s * 2 ** min(delivery.attempts, 16))
+        wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        if self._health.set(_component(delivery), ok=False, why=message):
+            log.warning("webhook of job %s: %s Again in %.0f s, and so on for hours.", delivery.job_id, message, wait_s)
+        return delivery.postponed(timedelta(seconds=wait_s), now, message)
+
+    async def _save(self, delivery: Delivery) -> bool:
+        """However long the ledger is away."""
+        is_ours = False
+
+        async def attempt() -> None:
+            nonlocal is_ours
+            async with self._unit.begin() as tx:
+                is_ours = await tx.deliveries.save(delivery)
+
+        await keep_running(attempt, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+        return is_ours
+
+    def readings(self) -> Iterator[Metric]:
+        ended: list[tuple[list[str], float]] = [([state.value], count) for state, count in self.ended.items()]
+        yield counter("orwatch_webhooks", "Webhook deliveries that ended, by how", ["state"], ended)
+        failed: list[tuple[list[str], float]] = [([], self.failed)]
+        yield counter("orwatch_webhook_failures", "Attempts at a webhook that failed", [], failed)
+        owed: list[tuple[list[str], float]] = [([], self._owed)]
+        yield gauge("orwatch_webhooks_owed", "Webhook deliveries that are ready and not delivered", [], owed)
+        age = (datetime.now(UTC) - self._oldest_at).total_seconds() if self._owed else 0.0
+        yield gauge("orwatch_webhook_age_seconds", "Age of the oldest of them", [], [([], max(0.0, age))])
+
+    def _ledger_is_away(self, error: Exception, wait_s: float) -> None:
+        log.error("webhooks wait for the ledger: %s", error)
+
+
+async def save_job(tx: Tx, job: Job) -> None:
+    """The job as it is now; its end is told in the same breath to whoever is owed it."""
+    await tx.imaging.save(job)
+    if job.ended_at is not None and await tx.deliveries.waiting(job.id):
+        await tx.deliveries.ready(job.id, _notice(job), job.ended_at)
+
+
+def _component(delivery: Delivery) -> str:
+    """A receiver that is away says nothing of the others."""
+    return f"webhook:{urlsplit(delivery.url).hostname}"
+
+
+def _notice(job: Job) -> str:
+    """What a webhook is told of a job that has ended: one line of JSON."""
+    is_done = job.state is JobState.DONE
+    result = dict(job.result or {})
+    told = {
+        "request_uuid": str(job.id),
+        "examination_id": job.inputs.get("examination_id"),
+        "filename": job.inputs.get("filename"),
+        "status": "success" if is_done else "error",
+        "result_path": result.pop("result_path", None),
+        "result": result if is_done else None,
+        "error": None if is_done else {"code": job.error or job.state.name, "message": job.message},
+        "finished_at": job.ended_at.isoformat() if job.ended_at else None,
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

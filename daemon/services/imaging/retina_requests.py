@@ -1,0 +1,198 @@
+"""What clients of the retina back end ask for, checked whole before anything is queued: what is queued can run."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+from daemon.bridge import off_loop
+from daemon.domain.errors import ImagingInputInvalid, ImagingRequestInvalid, Refused
+from daemon.domain.imaging import JobKind
+from daemon.services.imaging.asking import Asked, Received, Webhook, refusing
+from daemon.services.imaging.jobs import Imaging, Who
+from daemon.services.imaging.retina import ConfiguredBuckets, result_path
+from inference.imaging.buckets import allowed_bucket, checked_location
+from inference.imaging.errors import ImagingError, InputTooLarge
+from inference.imaging.retina import Retina
+from inference.imaging.retina_parameters import Parameters, parse_parameters
+
+_EXAMINATION_MAX = 100
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Buckets of one kind. input, output: where a request names none. allowed: what it may name besides."""
+
+    name: str
+    input: str | None
+    output: str | None
+    allowed: Collection[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """As the client sent them."""
+
+    inference_parameters: str | None
+    webhook_url: str | None
+    examination_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketHeaders(Headers):
+    input_location: str | None
+    input_bucket_name: str | None
+    output_bucket_name: str | None
+    write_to_bucket: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What was queued, in the order of the files. result_path: None where no result is to be written."""
+
+    job_id: UUID
+    filename: str
+    result_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    examination_id: str | None
+    parameters: Parameters
+    webhook: Webhook
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetinaDesk:
+    imaging: Imaging
+    retina: Retina
+    check_url: Callable[[str | None], str]
+    buckets: ConfiguredBuckets
+    files_max: int
+    image_bytes_max: int
+
+    async def is_ready(self) -> bool:
+        """Whether the model can be asked now."""
+        try:
+            await self.retina.check()
+        except ImagingError:
+            return False
+        return True
+
+    async def check(self, headers: Headers) -> None:
+        """Before an upload is received. Raises Refused kinds."""
+        self._checked(headers)
+        with refusing():
+            await self.retina.check()
+
+    async def invoke(self, job_id: UUID, image: Received, headers: Headers, who: Who, now: datetime) -> Sent:
+        """One uploaded image. Raises Refused kinds."""
+        checked = self._checked(headers)
+        await off_loop(_check_kind, self.imaging.folder.of(job_id) / image.path, image.name)
+        inputs = {**checked.inputs, "filename": image.name, "source": None, "output": None}
+        asked = Asked(job_id=job_id, kind=JobKind.RETINA, inputs=inputs, received=[image], webhook=checked.webhook)
+        await self.imaging.create(asked, who, now)
+        return Sent(job_id=job_id, filename=image.name, result_path=None)
+
+    async def invoke_bucket(self, store: Store, headers: BucketHeaders, who: Who, now: datetime) -> list[Sent]:
+        """An image, or each of a folder, in natural order. Raises Refused kinds; then nothing is queued."""
+        try:
+            return await self._invoke_bucket(store, headers, who, now)
+        except Refused as error:
+            await self.imaging.refused(who, "create", type(error).__name__, now)
+            raise
+
+    async def _invoke_bucket(self, store: Store, headers: BucketHeaders, who: Who, now: datetime) -> list[Sent]:
+        checked = self._checked(headers)
+        await self.imaging.check_room(JobKind.RETINA, 0)
+        with refusing():
+            buckets, location = self.buckets.of(store.name), checked_location(headers.input_location)
+            source = allowed_bucket(
+                headers.input_bucket_name, default=store.input, allowed=store.allowed, field="Input-Bucket-Name"
+            )
+            target = None
+            if headers.write_to_bucket:
+                target = allowed_bucket(
+                    headers.output_bucket_name, default=store.output, allowed=store.allowed, field="Output-Bucket-Name"
+                )
+                await off_loop(buckets.check, target)
+            await self.retina.check()
+            found = await off_loop(buckets.find, source, location, files_max=self.files_max)
+            for each in found:
+                if each.size > self.image_bytes_max:
+                    raise InputTooLarge(
+                        f"Input-Location：{each.key} 有 {each.size} 字节，上限 {self.image_bytes_max} 字节。",
+                        field="Input-Location",
+                        value=each.key,
+                    )
+        await self.imaging.check_room(JobKind.RETINA, sum(each.size for each in found))
+        asked, sent = [], []
+        for each in found:
+            job_id, name = uuid4(), each.key.rpartition("/")[2]
+            path = result_path(str(job_id)) if target else None
+            inputs = {
+                **checked.inputs,
+                "filename": name,
+                "source": {
+                    "store": store.name,
+                    "bucket": source,
+                    "object": {
+                        "key": each.key,
+                        "size": each.size,
+                        "media_type": each.media_type,
+                        "version": each.version,
+                    },
+                },
+                "output": {"store": store.name, "bucket": target, "path": path} if target else None,
+            }
+            asked.append(Asked(job_id=job_id, kind=JobKind.RETINA, inputs=inputs, webhook=checked.webhook))
+            sent.append(Sent(job_id=job_id, filename=name, result_path=path))
+        await self.imaging.create_all(asked, who, now)
+        return sent
+
+    def _checked(self, headers: Headers) -> _Checked:
+        """All that can be seen in the headers alone."""
+        if not headers.webhook_url:
+            raise ImagingRequestInvalid("缺少 Webhook-Url：推理结果发往此地址。", field="Webhook-Url")
+        examination_id = _examination(headers.examination_id)
+        with refusing():
+            parameters = parse_parameters(headers.inference_parameters)
+            url = self.check_url(headers.webhook_url)
+        inputs = {
+            "examination_id": examination_id,
+            "parameters": parameters.model_dump(mode="json"),
+            "webhook": urlsplit(url).netloc,
+        }
+        line = f"examination:{examination_id}" if examination_id else None
+        return _Checked(
+            examination_id=examination_id,
+            parameters=parameters,
+            webhook=Webhook(url=url, line=line),
+            inputs=inputs,
+        )
+
+
+def _examination(value: str | None) -> str | None:
+    """Raises ImagingInputInvalid."""
+    if value is None or not (clean := value.strip()):
+        return None
+    if len(clean) > _EXAMINATION_MAX or not clean.isprintable():
+        raise ImagingInputInvalid(
+            f"Examination-ID：应为至多 {_EXAMINATION_MAX} 个可打印字符。", field="Examination-ID", value=clean[:40]
+        )
+    return clean
+
+
+def _check_kind(path: Path, name: str) -> None:
+    """By its content. Raises ImagingRequestInvalid. Blocking."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    if not start.startswith(_STARTS) and start[128:] != b"DICM":
+        raise ImagingRequestInvalid(
+            f"image：{name} 既不是 JPEG、PNG，也不是 DICOM（按内容判断）。", field="image", value=name
+        )
