@@ -1,5 +1,6 @@
 """Optical coherence tomography to test with: B-scans with marks at known millimetres, volumes, and tiny real models."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import psutil
 import pydicom
 from onnx import TensorProto, helper, numpy_helper
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -14,6 +16,15 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, OphthalmicTomographyImageStorage, generate_uid
 
 LABELS = ("dark", "bright")
+
+
+def decoders() -> list[psutil.Process]:
+    """The processes that decode DICOM frames for this one; other children are other tests' servers."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if any(word.endswith("dicom.py") for word in child.cmdline()) else []
+    return found
 
 
 def b_scan(width: int = 97, height: int = 61, *, background: int = 40, marks: Sequence[int] = ()) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
-import psutil
 import pytest
 from onnx import TensorProto
 
@@ -27,7 +26,7 @@ from inference.imaging.errors import (
 )
 from inference.imaging.retina import Retina, RetinaRules
 from inference.imaging.retina_parameters import parse_parameters
-from tests.oct import LABELS, b_scan, jpeg_volume, model, picture, volume
+from tests.oct import LABELS, b_scan, decoders, jpeg_volume, model, picture, volume
 from tests.servers.kserve import GrpcServer, HttpServer, Rack
 
 LATE_S = 0.4
@@ -549,7 +548,7 @@ async def test_a_cancelled_analysis_leaves_neither_a_decoder_nor_a_mask(
         with pytest.raises(asyncio.CancelledError):
             await work
 
-    assert psutil.Process().children() == []
+    assert decoders() == []
     assert list(into.iterdir()) == []
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
@@ -18,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from inference.imaging.errors import InputInvalid, InputTooLarge
 from inference.imaging.pictures import Kind
 from inference.imaging.retina_images import look, slices
-from tests.oct import b_scan, jpeg_volume, picture, volume
+from tests.oct import b_scan, decoders, jpeg_volume, picture, volume
 
 FRAMES = np.random.default_rng(3).integers(0, 256, (7, 61, 97), np.uint8)
 
@@ -245,7 +244,7 @@ def test_the_decoder_ends_with_its_reader(tmp_path: Path) -> None:
     path = volume(tmp_path / "v.dcm", np.tile(FRAMES, (20, 1, 1)))
     reading = slices(path, None)
     next(reading)
-    (decoder,) = psutil.Process().children()
+    (decoder,) = decoders()
     reading.close()
 
     assert not decoder.is_running()
