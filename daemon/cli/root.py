@@ -15,6 +15,7 @@ from daemon.cli.failures import told
 from daemon.cli.fundus import fundus
 from daemon.cli.pathology import pathology
 from daemon.cli.record import report
+from daemon.cli.retina import retina
 from daemon.cli.run import run
 from daemon.cli.speech import speech
 from daemon.cli.ultrasound import ultrasound
@@ -70,4 +71,5 @@ orwatch.add_typer(db, name="db")
 orwatch.add_typer(speech, name="speech")
 orwatch.add_typer(pathology, name="pathology")
 orwatch.add_typer(fundus, name="fundus")
+orwatch.add_typer(retina, name="retina")
 orwatch.add_typer(ultrasound, name="ultrasound")

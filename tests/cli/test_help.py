@@ -29,6 +29,8 @@ COMMANDS = [
     ("fundus",),
     ("fundus", "analyze"),
     ("fundus", "result"),
+    ("retina",),
+    ("retina", "analyze"),
     ("ultrasound",),
     *(("ultrasound", each) for each in ("predict", "batch", "score")),
 ]
