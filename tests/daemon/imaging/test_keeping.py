@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.domain.imaging import FileState
+from daemon.domain.imaging import FileState, Job, JobKind, JobState
 from daemon.health import Health
 from daemon.services.imaging.folder import JobFolder, inside, safe_name
 from daemon.services.imaging.keeping import JobFiles
@@ -61,6 +62,38 @@ async def test_what_is_too_old_is_deleted_here_and_in_the_store(
         assert (job["state"], job["files"][0]["state"]) == ("done", "expired")
         gone = await daemon.http.get(f"/imaging/jobs/{job_id}/files/1")
         assert (gone.status_code, gone.json()["detail"]["code"]) == (404, "IMAGING_FILE_NOT_FOUND")
+
+
+async def test_what_was_made_for_a_picture_of_a_bucket_goes_by_age_and_only_after_its_end(
+    daemon_on: DaemonOn, fundus: dict[str, Any]
+) -> None:
+    async with daemon_on(imaging=fundus) as daemon:
+        now, unit = datetime.now(UTC), daemon.parts.context.unit
+        folder = JobFolder(daemon.settings.imaging.folder, bytes_max=1 << 40)
+        waiting = Job(
+            id=uuid4(),
+            kind=JobKind.FUNDUS,
+            state=JobState.QUEUED,
+            step="query_result",
+            message="",
+            inputs={},
+            created_by="-",
+            created_at=now,
+            changed_at=now,
+            step_at=now,
+            # Not for the daemon of this test.
+            next_at=now + timedelta(hours=1),
+        )
+        over = replace(waiting, id=uuid4()).cancelled(now, "")
+        async with unit.begin() as tx:
+            for job in (waiting, over):
+                await tx.imaging.add(job, [])
+                (folder.make(job.id) / "fetched").write_bytes(b"pixels")
+
+        await keeper(daemon).clean(now + timedelta(days=29))
+        assert {path.name for path in folder.root.iterdir()} == {str(waiting.id), str(over.id)}
+        await keeper(daemon).clean(now + timedelta(days=31))
+        assert [path.name for path in folder.root.iterdir()] == [str(waiting.id)]
 
 
 async def test_room_is_made_by_what_is_over_and_stored_oldest_first(
