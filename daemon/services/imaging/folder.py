@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import threading
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ MADE = "made"
 _NAME_BYTES_MAX = 120
 # Beyond what may be received: the ledger must be able to write on.
 _DISK_RESERVE_BYTES = 512 << 20
+_MEASURED_EVERY_S = 30.0
 
 
 class JobFolder:
@@ -24,6 +27,10 @@ class JobFolder:
     def __init__(self, root: Path, *, bytes_max: int) -> None:
         self.root = root
         self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        # As it was measured, and what was let in since.
+        self._held = 0
+        self._measure_at_mono_s = 0.0
 
     def of(self, job_id: UUID) -> Path:
         return self.root / str(job_id)
@@ -62,9 +69,19 @@ class JobFolder:
         return held
 
     def check_room(self, more: int) -> None:
-        """Raises ImagingStorageFull."""
+        """Raises ImagingStorageFull.
+
+        A look through the files of thousands of jobs takes as long as all else of a request, so that it is taken now
+        and then, and before anything is refused.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        held = self.held_bytes()
+        with self._lock:
+            if time.monotonic() >= self._measure_at_mono_s or self._held + more > self._bytes_max:
+                self._held = self.held_bytes()
+                self._measure_at_mono_s = time.monotonic() + _MEASURED_EVERY_S
+            held = self._held
+            if held + more <= self._bytes_max:
+                self._held += more
         if held + more > self._bytes_max:
             raise ImagingStorageFull(
                 f"影像暂存目录已用 {held} 字节，上限 {self._bytes_max} 字节（imaging.folder_gib_max），请稍后重试。"

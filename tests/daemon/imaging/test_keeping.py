@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.domain.errors import ImagingStorageFull
 from daemon.domain.imaging import FileState, Job, JobKind, JobState
 from daemon.health import Health
 from daemon.services.imaging.folder import JobFolder, inside, safe_name
@@ -165,6 +166,21 @@ async def test_a_file_that_the_store_refuses_holds_up_no_other(
         async with unit.read() as tx:
             states = [(await tx.imaging.files(job_id))[0].state for job_id in (first, second)]
         assert states == [FileState.WAITING, FileState.STORED]
+
+
+def test_what_does_not_fit_is_refused_and_taken_as_soon_as_there_is_room(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "imaging", bytes_max=100)
+    folder.check_room(10)
+    job_id = uuid4()
+    # Since it was last looked at, and unannounced.
+    (folder.make(job_id) / "a.svs").write_bytes(bytes(95))
+
+    folder.check_room(10)
+    for _ in range(2):
+        with pytest.raises(ImagingStorageFull, match="95"):
+            folder.check_room(90)
+    folder.drop(job_id)
+    folder.check_room(90)
 
 
 @pytest.mark.parametrize(
