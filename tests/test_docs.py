@@ -101,7 +101,7 @@ def test_the_imaging_guide_names_every_state_step_and_error_of_a_job() -> None:
 
     gateways = (fundus, pathology, retina)
     written = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in gateways)
-    steps = set(re.findall(r'name="([a-z_]+)"', written))
+    steps = set(re.findall(r'(?:name=|INFER = )"([a-z_]+)"', written))
 
     assert len(steps) == 11
     assert [word for word in (*JobState, *JobError, *steps) if f"`{word}`" not in text(IMAGING)] == []

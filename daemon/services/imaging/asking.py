@@ -45,13 +45,17 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A job as a client asks for it. request_key: the same for a request that is sent again."""
+    """A job as a client asks for it.
+
+    request_key: the same for a request that is sent again. step: where it begins; None: with the first.
+    """
 
     job_id: UUID
     kind: JobKind
     inputs: Mapping[str, Any]
     received: Sequence[Received] = ()
     request_key: str | None = None
+    step: str | None = None
     webhook: Webhook | None = None
 
 

@@ -149,7 +149,7 @@ class Imaging:
             id=asked.job_id,
             kind=asked.kind,
             state=JobState.QUEUED,
-            step=gateway.steps[0].name,
+            step=asked.step or gateway.steps[0].name,
             message="排队中",
             inputs=inputs,
             created_by=who.name,

@@ -18,6 +18,8 @@ from inference.imaging.retina import Retina
 from inference.imaging.retina_parameters import Parameters
 
 RESULT = "result.json"
+# Where a picture that was uploaded begins: there is nothing to fetch.
+INFER = "infer"
 _FETCHED = "fetched"
 
 
@@ -31,7 +33,7 @@ class RetinaGateway:
         self._image_bytes_max = image_bytes_max
         self.steps = (
             Step(name="fetch_image", title="读取图像", run=self._fetch),
-            Step(name="infer", title="推理", run=self._infer),
+            Step(name=INFER, title="推理", run=self._infer),
             Step(name="write_result", title="保存结果", run=self._write),
         )
 
@@ -48,8 +50,6 @@ class RetinaGateway:
 
     async def _fetch(self, work: Work) -> Done:
         source = work.job.inputs["source"]
-        if source is None:
-            return Done(output={}, message="图像已收到")
         buckets, found = self.buckets.of(source["store"]), BucketObject(**source["object"])
         place = work.folder / _FETCHED
         await off_loop(work.folder.mkdir, parents=True, exist_ok=True)
@@ -61,8 +61,6 @@ class RetinaGateway:
         if not await off_loop(path.is_file):
             raise InputInvalid("图像已按保留期限删除，无法再分析。", field="image")
         parameters, made = _parameters(work.job.inputs), work.folder / MADE
-        if not work.paths:
-            await off_loop(self.retina.look, path, parameters)
         await off_loop(made.mkdir, parents=True, exist_ok=True)
         result = await self.retina.analyse(path, parameters, into=made, progress=work.progress)
         await off_loop(_write_json, made / RESULT, result)

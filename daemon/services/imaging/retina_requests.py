@@ -13,7 +13,7 @@ from daemon.domain.errors import ImagingInputInvalid, ImagingRequestInvalid, Ref
 from daemon.domain.imaging import JobKind
 from daemon.services.imaging.asking import Asked, Received, Webhook, refusing
 from daemon.services.imaging.jobs import Imaging, Who
-from daemon.services.imaging.retina import ConfiguredBuckets, result_path
+from daemon.services.imaging.retina import INFER, ConfiguredBuckets, result_path
 from inference.imaging.buckets import allowed_bucket, checked_location
 from inference.imaging.errors import ImagingError, InputTooLarge
 from inference.imaging.retina import Retina
@@ -95,7 +95,14 @@ class RetinaDesk:
         checked = self._checked(headers)
         await off_loop(_check_kind, self.imaging.folder.of(job_id) / image.path, image.name)
         inputs = {**checked.inputs, "filename": image.name, "source": None, "output": None}
-        asked = Asked(job_id=job_id, kind=JobKind.RETINA, inputs=inputs, received=[image], webhook=checked.webhook)
+        asked = Asked(
+            job_id=job_id,
+            kind=JobKind.RETINA,
+            inputs=inputs,
+            received=[image],
+            step=INFER,
+            webhook=checked.webhook,
+        )
         await self.imaging.create(asked, who, now)
         return Sent(job_id=job_id, filename=image.name, result_path=None)
 
