@@ -21,14 +21,13 @@ from daemon.domain.delivery import Delivery, DeliveryState
 from daemon.domain.imaging import Job, JobState
 from daemon.health import Health
 from daemon.metrics import counter, gauge
-from daemon.storage.database import LedgerUnavailable, Tx, Unit
-from daemon.supervise import Backoff, attempted, keep_running
+from daemon.services.imaging.rounds import in_rounds, insist
+from daemon.storage.database import Tx, Unit
+from daemon.supervise import attempted
 from inference.imaging.errors import ImagingError
 from inference.imaging.webhook import Webhook
 
 log = logging.getLogger(__name__)
-
-_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +61,7 @@ class Deliveries:
 
     async def run(self) -> None:
         """Until cancelled; what is owed stays owed."""
-        try:
-            await keep_running(
-                self._work, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable
-            )
-        finally:
-            for task in self._at_work.values():
-                task.cancel()
-            await asyncio.gather(*self._at_work.values(), return_exceptions=True)
-
-    async def _work(self) -> None:
-        while True:
-            self._changed.clear()
-            wait_s = await self._start_due()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+        await in_rounds("webhooks", self._start_due, self._changed, self._at_work)
 
     async def _start_due(self) -> float | None:
         """Send what is due; returns how long until the next one is. Raises LedgerUnavailable."""
@@ -161,7 +143,7 @@ class Deliveries:
             async with self._unit.begin() as tx:
                 is_ours = await tx.deliveries.save(delivery)
 
-        await keep_running(attempt, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+        await insist("webhooks", attempt)
         return is_ours
 
     def readings(self) -> Iterator[Metric]:
@@ -173,9 +155,6 @@ class Deliveries:
         yield gauge("orwatch_webhooks_owed", "Webhook deliveries that are ready and not delivered", [], owed)
         age = (datetime.now(UTC) - self._oldest_at).total_seconds() if self._owed else 0.0
         yield gauge("orwatch_webhook_age_seconds", "Age of the oldest of them", [], [([], max(0.0, age))])
-
-    def _ledger_is_away(self, error: Exception, wait_s: float) -> None:
-        log.error("webhooks wait for the ledger: %s", error)
 
 
 async def save_job(tx: Tx, job: Job) -> None:

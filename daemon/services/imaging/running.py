@@ -20,14 +20,14 @@ from daemon.domain.imaging import Job, JobError, JobKind, JobState
 from daemon.feed import Feed
 from daemon.services.imaging.deliveries import save_job
 from daemon.services.imaging.folder import JobFolder
+from daemon.services.imaging.rounds import in_rounds, insist
 from daemon.services.imaging.steps import Done, Gateway, NotYet, Step, Work, step_named
 from daemon.storage.database import LedgerUnavailable, Unit
-from daemon.supervise import Backoff, attempted, keep_running
+from daemon.supervise import attempted
 from inference.imaging import errors
 
 log = logging.getLogger(__name__)
 
-_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
 # A step that must not be done twice is given this long to end when the daemon stops.
 _GRACE_S = 5.0
 _TOLD_EVERY_SHARE = 0.01
@@ -91,14 +91,7 @@ class JobRunner:
 
     async def run(self) -> None:
         """Until cancelled; jobs that were running go on."""
-        try:
-            await keep_running(
-                self._work, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable
-            )
-        finally:
-            for task in self._at_work.values():
-                task.cancel()
-            await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+        await in_rounds("imaging jobs", self._start_due, self._changed, self._at_work)
 
     async def cancel(self, job: Job) -> Job:
         """Ends it where it stands; what the back end has of it stays there. Returns the job as it ended."""
@@ -127,16 +120,6 @@ class JobRunner:
     def _tell_end(self, job: Job) -> None:
         self.ended[job.kind, job.state] += 1
         self._on_end()
-
-    async def _work(self) -> None:
-        while True:
-            self._changed.clear()
-            wait_s = await self._start_due()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
 
     async def _start_due(self) -> float | None:
         """Give free workers the jobs that are due; returns how long until the next one is. Raises LedgerUnavailable."""
@@ -304,14 +287,11 @@ class JobRunner:
             async with self._unit.begin() as tx:
                 await save_job(tx, job)
 
-        await keep_running(attempt, on_failure=self._ledger_is_away, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+        await insist("imaging jobs", attempt)
         if job.has_ended:
             self._tell_end(job)
         self._feed.publish(job)
         return job
-
-    def _ledger_is_away(self, error: Exception, wait_s: float) -> None:
-        log.error("imaging jobs wait for the ledger: %s", error)
 
 
 def _check_files(work: Work) -> None:
