@@ -13,7 +13,7 @@ from daemon.api.imaging_drafts import creation
 from daemon.api.uploads import receive
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.jobs import Who
+from daemon.services.imaging.jobs import Who, not_configured
 from daemon.services.imaging.retina_requests import BucketHeaders, Headers, RetinaDesk, Sent, Store
 
 UPLOADS = ("/invocations", "/imaging/retina/invocations")
@@ -51,9 +51,7 @@ def _headers(
     webhook_url: WebhookUrl = None,
     examination_id: ExaminationId = None,
 ) -> Headers:
-    return Headers(
-        inference_parameters=inference_parameters, webhook_url=webhook_url, examination_id=_text(examination_id)
-    )
+    return Headers(inference_parameters=inference_parameters, webhook_url=webhook_url, examination_id=examination_id)
 
 
 def _bucket_headers(
@@ -72,16 +70,6 @@ def _bucket_headers(
         output_bucket_name=output_bucket_name,
         write_to_bucket=write_to_gcs,
     )
-
-
-def _text(header: str | None) -> str | None:
-    """A header travels as bytes; a client that writes Chinese mostly sends UTF-8, which arrives read as Latin-1."""
-    if header is None:
-        return None
-    try:
-        return header.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return header
 
 
 _Headers = Annotated[Headers, Depends(_headers)]
@@ -134,13 +122,13 @@ async def invoke(request: Request, client: Client, parts: Parts, headers: _Heade
     """PNG、JPEG 或 DICOM（含多帧）一份，multipart 字段 `image`；立即返回，结果发往 webhook。"""
     async with creation(parts, JobKind.RETINA, request, client) as draft:
         desk = _desk(parts)
-        await desk.check(headers)
+        checked = await desk.check(headers)
         limit = parts.settings.imaging.retina.image_max_mib * 2**20
         form = await receive(request, desk.imaging.folder.make(draft.job_id), files_max=1, file_bytes_max=limit)
         images = form.files.get("image", [])
         if len(images) != 1 or form.fields:
             raise errors.ImagingInputInvalid("image：应有且只有一份图像，别无其它字段。", field="image")
-        sent = await desk.invoke(draft.job_id, images[0], headers, client, now())
+        sent = await desk.invoke(draft.job_id, images[0], checked, client, now())
         draft.is_made = True
     return _invoked([sent])
 
@@ -178,9 +166,7 @@ async def _invoke_bucket(parts: Context, store: Store, headers: BucketHeaders, c
 def _desk(parts: Context) -> RetinaDesk:
     """Raises ImagingNotConfigured."""
     if parts.retina is None:
-        raise errors.ImagingNotConfigured(
-            "影像后台 retina 未配置：请在 [imaging.retina] 中设置 server_url 与 model_name，或 model_path。"
-        )
+        raise not_configured(JobKind.RETINA)
     return parts.retina
 
 

@@ -94,7 +94,6 @@ def desk_of(settings: Settings, imaging: Imaging, gateway: Gateway | None) -> "R
         imaging=imaging,
         retina=gateway.retina,
         buckets=gateway.buckets,
-        check_url=webhook_of(settings).check,
         files_max=settings.imaging.retina.files_max,
         image_bytes_max=settings.imaging.retina.image_max_mib * 2**20,
     )

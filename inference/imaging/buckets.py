@@ -93,7 +93,7 @@ def checked_location(location: str | None) -> str:
             "不要写完整网址，只写桶内路径（如 exams/42/）；桶名放在 Input-Bucket-Name", f"{url[1]}://…"
         )
     try:
-        decoded = unquote_to_bytes(_utf8(location.strip())).decode()
+        decoded = unquote_to_bytes(utf8_header(location.strip()).encode(errors="replace")).decode()
     except UnicodeDecodeError:
         raise _location_invalid("百分号编码应为 UTF-8", location) from None
     if len(decoded.encode()) > _LOCATION_BYTES_MAX:
@@ -121,14 +121,12 @@ def allowed_bucket(asked: str | None, *, default: str | None, allowed: Collectio
     return named
 
 
-def _utf8(header: str) -> bytes:
-    """HTTP headers are read as latin-1, whatever they were written in."""
+def utf8_header(value: str) -> str:
+    """HTTP headers are read as latin-1, whatever they were written in; a client that writes Chinese sends UTF-8."""
     try:
-        raw = header.encode("latin-1")
-        raw.decode()
+        return value.encode("latin-1").decode()
     except UnicodeError:
-        return header.encode(errors="replace")
-    return raw
+        return value
 
 
 def _location_invalid(why: str, value: str) -> InputInvalid:

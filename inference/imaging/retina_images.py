@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.imaging.dicom import Dicom, DicomUnusable
-from inference.imaging.errors import InputInvalid, InputTooLarge
+from inference.imaging.errors import InputInvalid, InputTooLarge, InputUnsupported
 from inference.imaging.pictures import Kind, check_picture, open_rgb
 
 FIELD = "image"
 # Of one slice.
 PIXELS_MAX = 100_000_000
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEAD = 132
 
 
@@ -41,6 +41,10 @@ def look(path: Path, *, slices_max: int) -> ImageInfo:
     head, size = _head(path)
     if head[128:132] == b"DICM":
         return _volume(path, size, slices_max)
+    if not head.startswith((_PNG, _JPEG)):
+        raise InputUnsupported(
+            f"{FIELD}：{path.name} 既不是 JPEG、PNG，也不是 DICOM（按内容判断）。", field=FIELD, value=path.name
+        )
     if head[:8] == _PNG:
         # Before it is decoded, even if only to see whether it can be.
         _check_pixels(path, int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))

@@ -83,15 +83,8 @@ class Webhook:
         """Raises InputInvalid of hosts that are none, or an unusable ca_file."""
         self._rules = rules
         self._hosts = frozenset(_host_and_port(entry) for entry in rules.hosts)
-        self._client = httpx.AsyncClient(
-            verify=trusting(rules.ca_file, "imaging.retina.webhook_ca_file") if rules.ca_file else True,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(rules.timeout_s, connect=rules.timeout_s * _CONNECT_SHARE),
-            headers={"User-Agent": "orwatch"},
-        )
-        # A receiver's cookies are not ours to keep.
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._trusted = trusting(rules.ca_file, "imaging.retina.webhook_ca_file") if rules.ca_file else True
+        self._opened: httpx.AsyncClient | None = None
 
     def check(self, url: str | None) -> str:
         """The URL as it will be called.
@@ -132,7 +125,7 @@ class Webhook:
         try:
             async with (
                 asyncio.timeout(self._rules.timeout_s),
-                self._client.stream("POST", checked, content=body, headers=headers) as answer,
+                self._client().stream("POST", checked, content=body, headers=headers) as answer,
             ):
                 status = answer.status_code
                 with suppress(httpx.HTTPError):
@@ -146,7 +139,24 @@ class Webhook:
         _judge(status)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        """Made when it is first needed: most sites have no webhook."""
+        if self._opened is None:
+            rules = self._rules
+            self._opened = httpx.AsyncClient(
+                verify=self._trusted,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(rules.timeout_s, connect=rules.timeout_s * _CONNECT_SHARE),
+                headers={"User-Agent": "orwatch"},
+            )
+            # A receiver's cookies are not ours to keep.
+            self._opened.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        return self._opened
 
 
 async def _drained(answer: httpx.Response) -> None:

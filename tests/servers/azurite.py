@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from azure.storage.blob import BlobServiceClient, ContentSettings
 
-from tests.servers.gcs import answers
+from tests.servers.process import ServerProcess
 
 ACCOUNT = "orwatchtest"
 ACCOUNT_KEY = "b3J3YXRjaC10ZXN0LWtleS1kby1ub3QtcHJpbnQ="
-START_DEADLINE_S = 40.0
 _PROGRAM = Path(__file__).parents[2] / ".venv/azurite/node_modules/azurite/dist/src/blob/main.js"
 
 
@@ -34,12 +29,10 @@ def connection(port: int, key: str = ACCOUNT_KEY) -> str:
     )
 
 
-class AzuriteServer:
+class AzuriteServer(ServerProcess):
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
 
     def connection_string(self) -> str:
         return connection(self.port)
@@ -54,29 +47,12 @@ class AzuriteServer:
                 content, overwrite=True, content_settings=ContentSettings(content_type=media_type)
             )
 
-    def start(self) -> None:
+    def command(self) -> list[str]:
         node = shutil.which("node")
         assert node, why_unavailable()
-        command = [node, str(_PROGRAM), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
-        self._process = subprocess.Popen(
-            [*command, "--location", str(self._folder), "--blobHost", "127.0.0.1", "--blobPort", str(self.port)],
-            env={"AZURITE_ACCOUNTS": f"{ACCOUNT}:{ACCOUNT_KEY}", "PATH": str(Path(node).parent)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        answers(self.port, START_DEADLINE_S, self._process)
+        program = [node, str(_PROGRAM), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        return [*program, "--location", str(self._folder), "--blobHost", "127.0.0.1", "--blobPort", str(self.port)]
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{ACCOUNT_KEY}", "PATH": str(Path(self.command()[0]).parent)}

@@ -56,6 +56,10 @@ class Deliveries:
         """A job has ended."""
         self._changed.set()
 
+    def check(self, url: str | None) -> str:
+        """The URL as it will be called. Raises InputInvalid, InputForbidden, NotConfigured."""
+        return self._webhook.check(url)
+
     async def close(self) -> None:
         await self._webhook.close()
 

@@ -44,6 +44,10 @@ _KEYS = {
 }
 
 
+def not_configured(kind: JobKind) -> ImagingNotConfigured:
+    return ImagingNotConfigured(f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 {_KEYS[kind]}。")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Who:
     """name: of the key; "-" where none is asked for."""
@@ -89,12 +93,15 @@ class Imaging:
             await gateway.close()
         await self._deliveries.close()
 
+    def check_webhook(self, url: str | None) -> str:
+        """The URL as it will be called. Raises the refusals of one that may not be."""
+        with refusing():
+            return self._deliveries.check(url)
+
     async def check_room(self, kind: JobKind, more: int) -> None:
         """Before anything is received. Raises ImagingNotConfigured, ImagingQueueFull, ImagingStorageFull."""
         if kind not in self._gateways:
-            raise ImagingNotConfigured(
-                f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 {_KEYS[kind]}。"
-            )
+            raise not_configured(kind)
         async with self._unit.read() as tx:
             self._check_queue(await tx.imaging.unfinished(), 1)
         await off_loop(self.folder.check_room, more)

@@ -1,9 +1,8 @@
 """What clients of the retina back end ask for, checked whole before anything is queued: what is queued can run."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -14,13 +13,12 @@ from daemon.domain.imaging import JobKind
 from daemon.services.imaging.asking import Asked, Received, Webhook, refusing
 from daemon.services.imaging.jobs import Imaging, Who
 from daemon.services.imaging.retina import INFER, ConfiguredBuckets, result_path
-from inference.imaging.buckets import allowed_bucket, checked_location
-from inference.imaging.errors import ImagingError, InputTooLarge
+from inference.imaging.buckets import allowed_bucket, check_size, checked_location, utf8_header
+from inference.imaging.errors import ImagingError
 from inference.imaging.retina import Retina
-from inference.imaging.retina_parameters import Parameters, parse_parameters
+from inference.imaging.retina_parameters import parse_parameters
 
 _EXAMINATION_MAX = 100
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +58,9 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Checked:
-    examination_id: str | None
-    parameters: Parameters
+class Checked:
+    """Headers that can be worked with. inputs: of each job that comes of them."""
+
     webhook: Webhook
     inputs: Mapping[str, Any]
 
@@ -71,7 +69,6 @@ class _Checked:
 class RetinaDesk:
     imaging: Imaging
     retina: Retina
-    check_url: Callable[[str | None], str]
     buckets: ConfiguredBuckets
     files_max: int
     image_bytes_max: int
@@ -84,16 +81,15 @@ class RetinaDesk:
             return False
         return True
 
-    async def check(self, headers: Headers) -> None:
+    async def check(self, headers: Headers) -> Checked:
         """Before an upload is received. Raises Refused kinds."""
-        self._checked(headers)
+        checked = self._checked(headers)
         with refusing():
             await self.retina.check()
+        return checked
 
-    async def invoke(self, job_id: UUID, image: Received, headers: Headers, who: Who, now: datetime) -> Sent:
+    async def invoke(self, job_id: UUID, image: Received, checked: Checked, who: Who, now: datetime) -> Sent:
         """One uploaded image. Raises Refused kinds."""
-        checked = self._checked(headers)
-        await off_loop(_check_kind, self.imaging.folder.of(job_id) / image.path, image.name)
         inputs = {**checked.inputs, "filename": image.name, "source": None, "output": None}
         asked = Asked(
             job_id=job_id,
@@ -131,12 +127,7 @@ class RetinaDesk:
             await self.retina.check()
             found = await off_loop(buckets.find, source, location, files_max=self.files_max)
             for each in found:
-                if each.size > self.image_bytes_max:
-                    raise InputTooLarge(
-                        f"Input-Location：{each.key} 有 {each.size} 字节，上限 {self.image_bytes_max} 字节。",
-                        field="Input-Location",
-                        value=each.key,
-                    )
+                check_size(each, self.image_bytes_max)
         await self.imaging.check_room(JobKind.RETINA, sum(each.size for each in found))
         asked, sent = [], []
         for each in found:
@@ -162,44 +153,29 @@ class RetinaDesk:
         await self.imaging.create_all(asked, who, now)
         return sent
 
-    def _checked(self, headers: Headers) -> _Checked:
+    def _checked(self, headers: Headers) -> Checked:
         """All that can be seen in the headers alone."""
         if not headers.webhook_url:
             raise ImagingRequestInvalid("缺少 Webhook-Url：推理结果发往此地址。", field="Webhook-Url")
         examination_id = _examination(headers.examination_id)
         with refusing():
             parameters = parse_parameters(headers.inference_parameters)
-            url = self.check_url(headers.webhook_url)
+        url = self.imaging.check_webhook(headers.webhook_url)
         inputs = {
             "examination_id": examination_id,
             "parameters": parameters.model_dump(mode="json"),
             "webhook": urlsplit(url).netloc,
         }
         line = f"examination:{examination_id}" if examination_id else None
-        return _Checked(
-            examination_id=examination_id,
-            parameters=parameters,
-            webhook=Webhook(url=url, line=line),
-            inputs=inputs,
-        )
+        return Checked(webhook=Webhook(url=url, line=line), inputs=inputs)
 
 
 def _examination(value: str | None) -> str | None:
     """Raises ImagingInputInvalid."""
-    if value is None or not (clean := value.strip()):
+    if value is None or not (clean := utf8_header(value).strip()):
         return None
     if len(clean) > _EXAMINATION_MAX or not clean.isprintable():
         raise ImagingInputInvalid(
             f"Examination-ID：应为至多 {_EXAMINATION_MAX} 个可打印字符。", field="Examination-ID", value=clean[:40]
         )
     return clean
-
-
-def _check_kind(path: Path, name: str) -> None:
-    """By its content. Raises ImagingRequestInvalid. Blocking."""
-    with path.open("rb") as file:
-        start = file.read(132)
-    if not start.startswith(_STARTS) and start[128:] != b"DICM":
-        raise ImagingRequestInvalid(
-            f"image：{name} 既不是 JPEG、PNG，也不是 DICOM（按内容判断）。", field="image", value=name
-        )

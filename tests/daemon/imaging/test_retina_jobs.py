@@ -378,7 +378,7 @@ BOMB = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x27\x11\x00\x00\x27\x11\x08
     [
         (None, {"Webhook-Url": ""}, 400, "IMAGING_REQUEST_INVALID", "Webhook-Url"),
         (b"GIF89a...", {}, 400, "IMAGING_REQUEST_INVALID", "image"),
-        (b"", {}, 400, "IMAGING_REQUEST_INVALID", "image"),
+        (b"", {}, 422, "IMAGING_INPUT_INVALID", "image"),
         (b"\x89PNG\r\n\x1a\nbroken", {}, 422, "IMAGING_INPUT_INVALID", "image"),
         (BOMB, {}, 413, "IMAGING_INPUT_TOO_LARGE", "image"),
         (bytes(1_200_000), {}, 413, "IMAGING_INPUT_TOO_LARGE", "image"),
