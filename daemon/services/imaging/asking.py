@@ -73,6 +73,18 @@ def refusing() -> Iterator[None]:
         raise ImagingBackEndAway(error.message) from error
 
 
+@contextmanager
+def in_their_names(files: Sequence[tuple[str, Path]]) -> Iterator[None]:
+    """What is wrong with a file is told by the name that the client gave it, not by ours. files: name and place."""
+    try:
+        yield
+    except errors.InputInvalid as error:
+        message, value = error.message, error.value
+        for name, path in files:
+            message, value = message.replace(path.name, name), value.replace(path.name, name)
+        raise type(error)(message, field=error.field, value=value) from error
+
+
 _REFUSALS: dict[type[errors.InputInvalid], type[Refused]] = {
     errors.InputUnsupported: ImagingRequestInvalid,
     errors.InputTooLarge: ImagingInputTooLarge,

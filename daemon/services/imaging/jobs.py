@@ -26,7 +26,7 @@ from daemon.domain.errors import (
 from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState
 from daemon.feed import Feed
 from daemon.metrics import counter, gauge
-from daemon.services.imaging.asking import Asked, Webhook, is_same, kept_file, refusing
+from daemon.services.imaging.asking import Asked, Webhook, in_their_names, is_same, kept_file, refusing
 from daemon.services.imaging.deliveries import Deliveries
 from daemon.services.imaging.folder import MADE, JobFolder
 from daemon.services.imaging.keeping import JobFiles
@@ -146,8 +146,8 @@ class Imaging:
     async def _queued(self, asked: Asked, who: Who, now: datetime) -> tuple[Job, list[JobFile]]:
         """What the gateway accepts. Raises ImagingInputInvalid and its kinds."""
         gateway = self._gateways[asked.kind]
-        with refusing():
-            places = [(each.name, self.folder.of(asked.job_id) / each.path) for each in asked.received]
+        places = [(each.name, self.folder.of(asked.job_id) / each.path) for each in asked.received]
+        with refusing(), in_their_names(places):
             inputs = await gateway.accept(asked.inputs, places)
         files = [
             kept_file(asked.job_id, asked.kind, number, each) for number, each in enumerate(asked.received, start=1)

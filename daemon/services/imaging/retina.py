@@ -10,6 +10,7 @@ from typing import Any
 
 from daemon.bridge import off_loop
 from daemon.domain.imaging import JobKind
+from daemon.services.imaging.asking import in_their_names
 from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, Step, Work
 from inference.imaging.buckets import BucketObject, Buckets
@@ -62,7 +63,8 @@ class RetinaGateway:
             raise InputInvalid("图像已按保留期限删除，无法再分析。", field="image")
         parameters, made = _parameters(work.job.inputs), work.folder / MADE
         await off_loop(made.mkdir, parents=True, exist_ok=True)
-        result = await self.retina.analyse(path, parameters, into=made, progress=work.progress)
+        with in_their_names([(work.job.inputs["filename"], path)]):
+            result = await self.retina.analyse(path, parameters, into=made, progress=work.progress)
         await off_loop(_write_json, made / RESULT, result)
         return Done(output={}, message="推理完成")
 

@@ -232,6 +232,19 @@ async def test_the_routes_stand_under_imaging_retina_too(clinic: Clinic, tmp_pat
     assert (await clinic.daemon.http.get("/imaging/retina/ping")).status_code == 200
 
 
+async def test_an_object_that_is_no_image_after_all_is_told_by_its_name(
+    clinic: Clinic, gcs: GcsServer, bucket: str
+) -> None:
+    gcs.put(bucket, "exams/broken.png", b"not a picture", "image/png")
+
+    answer = await clinic.from_bucket("exams/broken.png")
+
+    assert answer.status_code == 200, answer.text
+    [body] = told(await asyncio.to_thread(clinic.receiver.wait, 1))
+    assert (body["status"], body["error"]["code"]) == ("error", "INPUT_INVALID")
+    assert "image：broken.png 既不是" in body["error"]["message"]
+
+
 # --- the webhook ---
 
 
@@ -418,6 +431,9 @@ async def test_what_cannot_run_is_refused_and_nothing_is_left(
     body = answer.json()
     assert (body["status"], body["message"]) == ("error", body["detail"]["message"])
     assert (body["detail"]["code"], body["detail"]["field"]) == (code, named)
+    if named == "image":
+        assert body["detail"]["value"] == "a.png"
+        assert body["message"].startswith(("image：a.png ", "文件 a.png "))
     assert await clinic.jobs() == []
     assert not list(tmp_path.glob("imaging/*"))
     assert clinic.receiver.deliveries == []
