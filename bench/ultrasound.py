@@ -22,9 +22,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inference.imaging.ultrasound import Ultrasound, UltrasoundRules
-from inference.imaging.ultrasound_geometry import whole
-from inference.imaging.ultrasound_record import Record
+from imaging.ultrasound.geometry import whole
+from imaging.ultrasound.models import Ultrasound, UltrasoundRules
+from imaging.ultrasound.record import Record
 from inference.runtime import open_session
 from tests.ultrasound import SIDE, Graph, ellipse, record, save
 

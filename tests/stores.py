@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from minio import Minio
 
-from inference.imaging.buckets import BucketObject, Buckets
-from inference.imaging.buckets_azure import AzureBuckets, AzureRules
-from inference.imaging.buckets_gcs import GcsBuckets, GcsRules
-from inference.imaging.buckets_s3 import S3Buckets, S3Rules
+from imaging.buckets.azure import AzureBuckets, AzureRules
+from imaging.buckets.gcs import GcsBuckets, GcsRules
+from imaging.buckets.s3 import S3Buckets, S3Rules
+from imaging.buckets.store import BucketObject, Buckets
 from tests.servers import azurite
 from tests.servers.azurite import ACCOUNT_KEY, AzuriteServer, connection
 from tests.servers.gcs import GcsServer

@@ -3,7 +3,8 @@
 Layers of the daemon, imports go down only:
     composition (__main__, app, assembly, cli) -> edges (api, console, pipeline, voice; never each other) -> services
     -> storage -> domain (standard library only). Leaves are imported from everywhere and import no layer.
-streams, inference and speech import neither each other nor the daemon.
+streams, inference, speech and imaging import neither each other nor the daemon; imaging runs models with inference's
+runtime. The folder of one imaging back end imports no other's.
 """
 
 import ast
@@ -14,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ENGINES = ("streams", "inference", "speech")
+ENGINES = ("streams", "inference", "speech", "imaging")
+BACK_ENDS = ("pathology", "fundus", "retina", "ultrasound")
 EDGES = ("api", "console", "pipeline", "voice")
 LEAVES = ("config", "log", "health", "bridge", "supervise", "feed", "metrics")
 COMPOSITION = ("__main__", "app", "assembly", "cli")
@@ -30,7 +32,10 @@ MAY_IMPORT = {
     "leaves": set(),
     "migrations": {"storage"},
     **{engine: set() for engine in ENGINES},
+    "imaging": {"inference"},
 }
+# Of a layer that may be imported, the modules that may be: (who, whom) -> which.
+ONLY = {("imaging", "inference"): {"inference.runtime", "inference.errors"}}
 
 
 def layer(module: str) -> str:
@@ -100,6 +105,36 @@ def test_imports_go_down_only() -> None:
     wrong = [place for above, below, place in crossings() if below not in MAY_IMPORT[above]]
 
     assert not wrong, "\n".join(wrong)
+
+
+def test_of_some_layers_a_few_modules_only_are_for_others() -> None:
+    wrong = [
+        f"{where(module, line)} imports {target}"
+        for module in modules()
+        for target, line in imports(module)
+        if target not in ONLY.get((layer(module), layer(target)), {target})
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def back_end(module: str) -> str | None:
+    """The imaging back end in whose folder a module lies."""
+    *folders, _ = module.split(".")
+    return next((folder for folder in folders if folder in BACK_ENDS), None)
+
+
+def test_the_folder_of_a_back_end_imports_no_other() -> None:
+    wrong = [
+        f"{where(module, line)} imports {target}"
+        for module in modules()
+        if (mine := back_end(module)) is not None
+        for target, line in imports(module)
+        if target.split(".")[0] in OURS and back_end(target) not in (None, mine)
+    ]
+
+    assert not wrong, "\n".join(wrong)
+    assert set(map(back_end, modules())) == {None, *BACK_ENDS}
 
 
 def test_the_domain_imports_the_standard_library_only() -> None:

@@ -22,6 +22,7 @@ from pydantic_core import PydanticUndefined
 from daemon.config import Settings, load
 from daemon.storage import migrate
 from daemon.storage.schema import metadata
+from tests.test_architecture import OURS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "orwatch.example.toml"
@@ -287,7 +288,7 @@ def test_the_wheel_holds_all_that_the_program_needs(tmp_path: Path) -> None:
 
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    sources = [path for package in ("daemon", "streams", "inference", "migrations") for path in tracked_in(package)]
+    sources = [path for package in OURS for path in tracked_in(package)]
     shared = [name.partition(".data/data/")[2] for name in names]
 
     assert [path for path in sources if path not in names] == []

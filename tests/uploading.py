@@ -10,7 +10,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.imaging.cos import CosCredentials, CosRules, upload
+from imaging.cos.slide import CosCredentials, CosRules, upload
 
 
 def main(job: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference.imaging.cos import CosCredentials, CosRules, Uploaded, file_md5, slide_key, upload
-from inference.imaging.errors import Stopped
+from imaging.cos.slide import CosCredentials, CosRules, Uploaded, file_md5, slide_key, upload
+from imaging.errors import Stopped
 from tests.servers.cos import CosServer
 
 MIB = 2**20

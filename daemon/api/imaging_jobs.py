@@ -199,7 +199,7 @@ async def mask(job_id: JobId, number: int, client: Client, parts: Parts) -> File
     },
 )
 async def slide(job_id: JobId, client: Client, parts: Parts) -> Response:
-    from inference.imaging.slides import dzi
+    from imaging.pathology.slides import dzi
 
     path = await _slide(job_id, client, parts, "preview")
     with refusing():
@@ -216,7 +216,7 @@ async def slide(job_id: JobId, client: Client, parts: Parts) -> Response:
     },
 )
 async def tile(job_id: JobId, level: int, column: int, row: int, _client: Client, parts: Parts) -> Response:
-    from inference.imaging.slides import tile as slide_tile
+    from imaging.pathology.slides import tile as slide_tile
 
     # The look at the descriptor before it is the access; hundreds of tiles are not hundreds of accesses.
     path = await _slide(job_id, None, parts, "tile")

@@ -19,8 +19,8 @@ from daemon.api.ultrasound_schemas import Answer, Parts, SampledRecord, Uploaded
 from daemon.api.uploads import receive
 from daemon.domain import errors
 from daemon.services.imaging.ultrasound import READABLE, Shelf
-from inference.imaging.ultrasound_record import Record
-from inference.imaging.ultrasound_terms import Task
+from imaging.ultrasound.record import Record
+from imaging.ultrasound.terms import Task
 
 
 class _Route(AlsoInErrors):

@@ -1,11 +1,11 @@
-"""What ultrasound clients get. What they send is the seed's record, `inference.imaging.ultrasound_record.Record`."""
+"""What ultrasound clients get. What they send is the seed's record, `imaging.ultrasound.record.Record`."""
 
 from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inference.imaging.ultrasound_terms import DATASETS, Task
+from imaging.ultrasound.terms import DATASETS, Task
 
 # What the seed's page lists. Its thyroid is labelled private_Kidney, an evident slip.
 _SHOWN = {

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from daemon.config import Settings
 
 if TYPE_CHECKING:
-    from inference.imaging.cos import CosCredentials, CosRules
-    from inference.imaging.fundus import FundusRules
-    from inference.imaging.pathology_wire import PathologyRules
+    from imaging.cos.slide import CosCredentials, CosRules
+    from imaging.fundus.client import FundusRules
+    from imaging.pathology.answers import PathologyRules
 
 
 def pathology_rules_of(settings: Settings) -> "PathologyRules":
-    from inference.imaging.pathology_wire import PathologyRules
+    from imaging.pathology.answers import PathologyRules
 
     pathology = settings.imaging.pathology
     return PathologyRules(
@@ -32,8 +32,8 @@ def pathology_rules_of(settings: Settings) -> "PathologyRules":
 
 def cos_rules_of(settings: Settings, credentials: "CosCredentials") -> "CosRules":
     """What the site configures comes before what the answer with the credentials names. Raises NotConfigured."""
-    from inference.imaging.cos import CosRules
-    from inference.imaging.errors import NotConfigured
+    from imaging.cos.slide import CosRules
+    from imaging.errors import NotConfigured
 
     pathology = settings.imaging.pathology
     bucket, region = pathology.cos_bucket or credentials.bucket, pathology.cos_region or credentials.region
@@ -56,7 +56,7 @@ def cos_rules_of(settings: Settings, credentials: "CosCredentials") -> "CosRules
 
 
 def fundus_rules_of(settings: Settings) -> "FundusRules":
-    from inference.imaging.fundus import FundusRules
+    from imaging.fundus.client import FundusRules
 
     fundus = settings.imaging.fundus
     return FundusRules(

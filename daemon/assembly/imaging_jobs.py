@@ -59,7 +59,7 @@ def is_configured(settings: Settings, kind: JobKind) -> bool:
 
 def _pathology(settings: Settings) -> Gateway:
     from daemon.services.imaging.pathology import PathologyGateway, PathologyJobRules
-    from inference.imaging.pathology import Pathology
+    from imaging.pathology.client import Pathology
 
     pathology = settings.imaging.pathology
     rules = PathologyJobRules(
@@ -77,6 +77,6 @@ def _pathology(settings: Settings) -> Gateway:
 
 def _fundus(settings: Settings) -> Gateway:
     from daemon.services.imaging.fundus import FundusGateway
-    from inference.imaging.fundus import FundusClient
+    from imaging.fundus.client import FundusClient
 
     return FundusGateway(FundusClient(fundus_rules_of(settings), apart=off_loop))

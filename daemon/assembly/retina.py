@@ -7,13 +7,13 @@ from daemon.config import Settings
 from daemon.config.imaging import RetinaSettings
 from daemon.services.imaging.jobs import Imaging
 from daemon.services.imaging.steps import Gateway
-from inference.imaging.webhook import Webhook, WebhookRules
+from imaging.webhook import Webhook, WebhookRules
 
 if TYPE_CHECKING:
     from daemon.services.imaging.retina import ConfiguredBuckets, RetinaGateway
     from daemon.services.imaging.retina_requests import RetinaDesk
-    from inference.imaging.buckets import Buckets
-    from inference.imaging.retina import Retina
+    from imaging.buckets.store import Buckets
+    from imaging.retina.analysis import Retina
 
 
 def is_retina_configured(settings: Settings) -> bool:
@@ -22,7 +22,7 @@ def is_retina_configured(settings: Settings) -> bool:
 
 def retina_of(settings: Settings) -> "Retina":
     """Nothing is loaded and nothing is connected."""
-    from inference.imaging.retina import Retina, RetinaRules
+    from imaging.retina.analysis import Retina, RetinaRules
 
     retina = settings.imaging.retina
     rules = RetinaRules(
@@ -100,7 +100,7 @@ def desk_of(settings: Settings, imaging: Imaging, gateway: Gateway | None) -> "R
 
 
 def _gcs(retina: RetinaSettings) -> "Buckets":
-    from inference.imaging.buckets_gcs import GcsBuckets, GcsRules
+    from imaging.buckets.gcs import GcsBuckets, GcsRules
 
     return GcsBuckets(
         GcsRules(
@@ -113,7 +113,7 @@ def _gcs(retina: RetinaSettings) -> "Buckets":
 
 
 def _s3(retina: RetinaSettings) -> "Buckets":
-    from inference.imaging.buckets_s3 import S3Buckets, S3Rules
+    from imaging.buckets.s3 import S3Buckets, S3Rules
 
     assert retina.s3_endpoint is not None
     return S3Buckets(
@@ -130,7 +130,7 @@ def _s3(retina: RetinaSettings) -> "Buckets":
 
 
 def _azure(retina: RetinaSettings, connection_string: str) -> "Buckets":
-    from inference.imaging.buckets_azure import AzureBuckets, AzureRules
+    from imaging.buckets.azure import AzureBuckets, AzureRules
 
     return AzureBuckets(
         AzureRules(

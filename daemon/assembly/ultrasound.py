@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from daemon.config import Settings
 
 if TYPE_CHECKING:
-    from inference.imaging.ultrasound import UltrasoundRules
-    from inference.imaging.ultrasound_files import UltrasoundFiles
+    from imaging.ultrasound.files import UltrasoundFiles
+    from imaging.ultrasound.models import UltrasoundRules
 
 
 def is_ultrasound_configured(settings: Settings) -> bool:
@@ -16,7 +16,7 @@ def is_ultrasound_configured(settings: Settings) -> bool:
 
 
 def ultrasound_rules_of(settings: Settings) -> "UltrasoundRules":
-    from inference.imaging.ultrasound import UltrasoundRules
+    from imaging.ultrasound.models import UltrasoundRules
 
     ultrasound = settings.imaging.ultrasound
     return UltrasoundRules(
@@ -34,7 +34,7 @@ def ultrasound_rules_of(settings: Settings) -> "UltrasoundRules":
 
 def ultrasound_files_of(settings: Settings) -> "UltrasoundFiles":
     """Raises NotConfigured where one folder holds another."""
-    from inference.imaging.ultrasound_files import Roots, UltrasoundFiles
+    from imaging.ultrasound.files import Roots, UltrasoundFiles
 
     ultrasound = settings.imaging.ultrasound
     roots = Roots(data=ultrasound.data_dir, uploads=ultrasound.upload_dir, outputs=ultrasound.output_dir)

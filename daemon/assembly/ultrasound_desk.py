@@ -11,7 +11,7 @@ from daemon.storage.database import Unit
 
 def ultrasound_desk_of(settings: Settings, unit: Unit, health: Health) -> UltrasoundDesk:
     """Nothing is loaded yet. Raises NotConfigured where one of its folders holds another."""
-    from inference.imaging.ultrasound import Ultrasound
+    from imaging.ultrasound.models import Ultrasound
 
     ultrasound = settings.imaging.ultrasound
     models = (

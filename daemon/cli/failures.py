@@ -42,6 +42,10 @@ class told:  # noqa: N801  reads as a phrase: `with told():`
         raise typer.Exit(MISUSED if all(_is_misuse(cause) for cause in causes) else FAILED) from None
 
 
+# A module of ours that is not there is a bug, no library that somebody forgot to install.
+_OURS = ("daemon", "streams", "inference", "speech", "imaging", "migrations")
+
+
 def line_of(error: BaseException) -> str | None:
     """What, where and how to mend it, in one line; None for an error that nobody foresaw."""
     if isinstance(error, typer.TyperException):
@@ -53,7 +57,7 @@ def line_of(error: BaseException) -> str | None:
         return sentences(
             f"database: {cause}", "Is the ledger locked by a running daemon, or its disk full or read-only?"
         )
-    if isinstance(error, ImportError) and not (error.name or "").startswith(("daemon", "streams", "inference")):
+    if isinstance(error, ImportError) and not (error.name or "").startswith(_OURS):
         return sentences(
             str(error), 'A library is missing: install orwatch with what it needs, pip install "orwatch[cpu]"'
         )

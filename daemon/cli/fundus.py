@@ -85,8 +85,8 @@ def analyze(
     from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
     from daemon.cli.telling import misuse_told
-    from inference.imaging.fundus_study import Study, new_study_id, plan
-    from inference.imaging.fundus_terms import AiType, Camera
+    from imaging.fundus.study import Study, new_study_id, plan
+    from imaging.fundus.terms import AiType, Camera
 
     with misuse_told():
         rules = fundus_rules_of(settings_of(config))
@@ -127,7 +127,7 @@ def result(
     from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
     from daemon.cli.telling import misuse_told
-    from inference.imaging.fundus_terms import AiType
+    from imaging.fundus.terms import AiType
 
     with misuse_told():
         rules = fundus_rules_of(settings_of(config))

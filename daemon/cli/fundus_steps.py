@@ -9,14 +9,14 @@ from rich.markup import escape
 
 from daemon.cli.options import console
 from daemon.cli.telling import say
-from inference.imaging.errors import ImagingError, Unclear
-from inference.imaging.fundus import FundusClient, FundusRules
-from inference.imaging.fundus_answer import Answer, Processing
-from inference.imaging.fundus_drawing import marks_for, overlay
-from inference.imaging.fundus_report import report
-from inference.imaging.fundus_study import EyeImage, Study, Way, eye_of_name, plan
-from inference.imaging.fundus_terms import AiType, Eye
-from inference.imaging.pictures import check_picture
+from imaging.errors import ImagingError, Unclear
+from imaging.fundus.answer import Answer, Processing
+from imaging.fundus.client import FundusClient, FundusRules
+from imaging.fundus.drawing import marks_for, overlay
+from imaging.fundus.report import report
+from imaging.fundus.study import EyeImage, Study, Way, eye_of_name, plan
+from imaging.fundus.terms import AiType, Eye
+from imaging.pictures import check_picture
 
 DONE, FAILED, STILL_PROCESSING = 0, 1, 3
 

@@ -70,9 +70,9 @@ def _pathology(settings: Settings) -> Iterator[Line]:
 
 
 def _fundus(settings: Settings) -> Iterator[Line]:
-    from inference.imaging.errors import NotConfigured
-    from inference.imaging.fundus import FundusClient
-    from inference.imaging.fundus_terms import AiType
+    from imaging.errors import NotConfigured
+    from imaging.fundus.client import FundusClient
+    from imaging.fundus.terms import AiType
 
     client, can = FundusClient(fundus_rules_of(settings)), []
     for ai_type in AiType:
@@ -104,7 +104,7 @@ def _retina(settings: Settings) -> Iterator[Line]:
 
 def _ultrasound(settings: Settings) -> Iterator[Line]:
     """Its models are here: they are loaded and run once, as the daemon does."""
-    from inference.imaging.ultrasound import Ultrasound
+    from imaging.ultrasound.models import Ultrasound
 
     ultrasound_files_of(settings)
     engine, ultrasound = Ultrasound(ultrasound_rules_of(settings)), settings.imaging.ultrasound
@@ -154,7 +154,7 @@ def _buckets_answer(settings: Settings) -> Iterator[Line]:
 
 
 async def _pathology_answers(settings: Settings) -> Line:
-    from inference.imaging.pathology import Pathology
+    from imaging.pathology.client import Pathology
 
     username, password = settings.imaging.pathology.username, settings.imaging.pathology.password
     if username is None or password is None:
@@ -167,9 +167,9 @@ async def _pathology_answers(settings: Settings) -> Line:
 
 async def _fundus_answers(settings: Settings) -> list[Line]:
     """A study that nobody sent: who knows our signature says that it has none."""
-    from inference.imaging.errors import NotConfigured
-    from inference.imaging.fundus import FundusClient
-    from inference.imaging.fundus_terms import AiType
+    from imaging.errors import NotConfigured
+    from imaging.fundus.client import FundusClient
+    from imaging.fundus.terms import AiType
 
     lines = []
     async with FundusClient(fundus_rules_of(settings)) as client:

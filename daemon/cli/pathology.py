@@ -219,7 +219,7 @@ def _perform(
 
         from daemon.assembly.imaging import pathology_rules_of
         from daemon.cli.pathology_steps import Files, Steps
-        from inference.imaging.pathology import Pathology
+        from imaging.pathology.client import Pathology
 
         settings = _with(settings_of(config), urls or {})
 
@@ -240,7 +240,7 @@ def _with(settings: "Settings", urls: dict[str, str | None]) -> "Settings":
 def _given(value: T | None, name: str) -> T:
     """An option that the step cannot do without. Its absence has its status line too, unlike typer's own."""
     if value is None:
-        from inference.imaging.errors import InputInvalid
+        from imaging.errors import InputInvalid
 
         raise InputInvalid(f"缺少必填选项 --{name.replace('_', '-')}。", field=name)
     return value

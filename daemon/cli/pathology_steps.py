@@ -21,13 +21,13 @@ from daemon.cli.options import console
 from daemon.cli.step_status import Outcome, Status
 from daemon.config import Settings
 from daemon.services.imaging.pathology import DISCLAIMER, from_loop
-from inference.imaging import step_files
-from inference.imaging.cos import CosCredentials, Uploaded, callback_path, file_md5, slide_key
-from inference.imaging.cos import upload as upload_to_cos
-from inference.imaging.errors import ImagingError, InputInvalid, NotConfigured, Stopped, Unauthorized
-from inference.imaging.pathology import Pathology
-from inference.imaging.pathology_wire import WORDS, Token, identity
-from inference.imaging.slides import check_slide
+from imaging.cos.slide import CosCredentials, Uploaded, callback_path, file_md5, slide_key
+from imaging.cos.slide import upload as upload_to_cos
+from imaging.errors import ImagingError, InputInvalid, NotConfigured, Stopped, Unauthorized
+from imaging.pathology import step_files
+from imaging.pathology.answers import WORDS, Token, identity
+from imaging.pathology.client import Pathology
+from imaging.pathology.slides import check_slide
 
 T = TypeVar("T")
 

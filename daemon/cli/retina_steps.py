@@ -13,9 +13,9 @@ from daemon.assembly.retina import retina_of
 from daemon.cli.options import console
 from daemon.cli.telling import say
 from daemon.config import Settings
-from inference.imaging.errors import InputInvalid
-from inference.imaging.retina import Retina
-from inference.imaging.retina_parameters import Parameters, parse_parameters
+from imaging.errors import InputInvalid
+from imaging.retina.analysis import Retina
+from imaging.retina.parameters import Parameters, parse_parameters
 
 __all__ = ["analyzed", "check_places", "parse_parameters"]
 

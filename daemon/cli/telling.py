@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from daemon.cli.options import console
 from daemon.config import ConfigError
-from inference.imaging.errors import InputInvalid, NotConfigured
+from imaging.errors import InputInvalid, NotConfigured
 
 
 def say(text: str) -> None:

@@ -17,12 +17,12 @@ from daemon.assembly.ultrasound import ultrasound_rules_of
 from daemon.cli.options import console
 from daemon.cli.telling import say
 from daemon.config import Settings
-from inference.imaging.errors import Failed, InputForbidden, InputInvalid, InputMissing, NotConfigured
-from inference.imaging.ultrasound import Prediction, Ultrasound, known
-from inference.imaging.ultrasound_answers import png, write_whole
-from inference.imaging.ultrasound_files import confined
-from inference.imaging.ultrasound_record import Record
-from inference.imaging.ultrasound_terms import Task
+from imaging.errors import Failed, InputForbidden, InputInvalid, InputMissing, NotConfigured
+from imaging.ultrasound.answers import png, write_whole
+from imaging.ultrasound.files import confined
+from imaging.ultrasound.models import Prediction, Ultrasound, known
+from imaging.ultrasound.record import Record
+from imaging.ultrasound.terms import Task
 
 CLASSES = "classification.json"
 _JSON_MAX = 256 * 2**20

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from daemon.cli.options import console
 from daemon.cli.ultrasound_batch import read_json, read_list
-from inference.imaging.errors import InputInvalid
-from inference.imaging.ultrasound_scores import ClassScore, MaskScore, score_classes, score_masks
-from inference.imaging.ultrasound_terms import dataset_of
+from imaging.errors import InputInvalid
+from imaging.ultrasound.scores import ClassScore, MaskScore, score_classes, score_masks
+from imaging.ultrasound.terms import dataset_of
 
 
 class _Truth(BaseModel):

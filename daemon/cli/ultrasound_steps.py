@@ -10,13 +10,13 @@ import typer
 from daemon.assembly.ultrasound import ultrasound_rules_of
 from daemon.cli.telling import say
 from daemon.config import Settings
-from inference.imaging.pictures import Kind
-from inference.imaging.ultrasound import Ultrasound, known
-from inference.imaging.ultrasound_answers import write_answer
-from inference.imaging.ultrasound_memory import usage
-from inference.imaging.ultrasound_pictures import check_whole
-from inference.imaging.ultrasound_record import Record
-from inference.imaging.ultrasound_terms import dataset_of
+from imaging.pictures import Kind
+from imaging.ultrasound.answers import write_answer
+from imaging.ultrasound.memory import usage
+from imaging.ultrasound.models import Ultrasound, known
+from imaging.ultrasound.pictures import check_whole
+from imaging.ultrasound.record import Record
+from imaging.ultrasound.terms import dataset_of
 
 _FORMATS = {Kind.PNG: ("png",), Kind.JPEG: ("jpg", "jpeg")}
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.imaging.fundus_terms import STATES
+from imaging.fundus.terms import STATES
 from tests.cli.conftest import Done
 from tests.servers import fundus as far
 from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer

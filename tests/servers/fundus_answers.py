@@ -5,7 +5,7 @@ import gzip
 import json
 from typing import Any
 
-from inference.imaging.fundus_terms import DISEASES
+from imaging.fundus.terms import DISEASES
 
 
 def packed(value: Any) -> str:

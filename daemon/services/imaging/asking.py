@@ -18,7 +18,7 @@ from daemon.domain.errors import (
     Refused,
 )
 from daemon.domain.imaging import FileState, Job, JobFile, JobKind, file_key
-from inference.imaging import errors
+from imaging import errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ from daemon.metrics import counter, gauge
 from daemon.services.imaging.rounds import in_rounds, insist
 from daemon.storage.database import Tx, Unit
 from daemon.supervise import attempted
-from inference.imaging.errors import ImagingError
-from inference.imaging.webhook import Webhook
+from imaging.errors import ImagingError
+from imaging.webhook import Webhook
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobKind
 from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, NotYet, Step, Work
-from inference.imaging.errors import Failed
-from inference.imaging.fundus import FundusClient
-from inference.imaging.fundus_answer import Answer, Processing
-from inference.imaging.fundus_drawing import marks_for, overlay
-from inference.imaging.fundus_report import report
-from inference.imaging.fundus_study import EyeImage, Study, eye_of_name, plan
-from inference.imaging.fundus_terms import DONE, SIGNS, AiType, Camera, Eye
-from inference.imaging.markdown import safe_link
-from inference.imaging.pictures import Kind, Picture, check_picture
+from imaging.errors import Failed
+from imaging.fundus.answer import Answer, Processing
+from imaging.fundus.client import FundusClient
+from imaging.fundus.drawing import marks_for, overlay
+from imaging.fundus.report import report
+from imaging.fundus.study import EyeImage, Study, eye_of_name, plan
+from imaging.fundus.terms import DONE, SIGNS, AiType, Camera, Eye
+from imaging.markdown import safe_link
+from imaging.pictures import Kind, Picture, check_picture
 
 EYES = {"left": Eye.LEFT, "right": Eye.RIGHT, "unknown": Eye.UNKNOWN}
 _CAMERAS = {"auto": Camera.AUTO, "optos": Camera.OPTOS, "zeiss": Camera.ZEISS}

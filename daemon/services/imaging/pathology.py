@@ -14,11 +14,11 @@ from daemon.bridge import in_thread, off_loop
 from daemon.domain.imaging import JobKind
 from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, NotYet, Step, Work
-from inference.imaging.cos import CosCredentials, CosRules, callback_path, file_md5, slide_key, upload
-from inference.imaging.errors import InputInvalid, NotConfigured, Refused, Stopped, Unauthorized
-from inference.imaging.pathology import Pathology
-from inference.imaging.pathology_wire import WORDS, Token
-from inference.imaging.slides import check_slide
+from imaging.cos.slide import CosCredentials, CosRules, callback_path, file_md5, slide_key, upload
+from imaging.errors import InputInvalid, NotConfigured, Refused, Stopped, Unauthorized
+from imaging.pathology.answers import WORDS, Token
+from imaging.pathology.client import Pathology
+from imaging.pathology.slides import check_slide
 
 T = TypeVar("T")
 

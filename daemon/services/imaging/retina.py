@@ -13,10 +13,10 @@ from daemon.domain.imaging import JobKind
 from daemon.services.imaging.asking import in_their_names
 from daemon.services.imaging.folder import MADE
 from daemon.services.imaging.steps import Done, Step, Work
-from inference.imaging.buckets import BucketObject, Buckets
-from inference.imaging.errors import InputInvalid, NotConfigured
-from inference.imaging.retina import Retina
-from inference.imaging.retina_parameters import Parameters
+from imaging.buckets.store import BucketObject, Buckets
+from imaging.errors import InputInvalid, NotConfigured
+from imaging.retina.analysis import Retina
+from imaging.retina.parameters import Parameters
 
 RESULT = "result.json"
 # Where a picture that was uploaded begins: there is nothing to fetch.

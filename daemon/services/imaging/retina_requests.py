@@ -13,10 +13,10 @@ from daemon.domain.imaging import JobKind
 from daemon.services.imaging.asking import Asked, Received, Webhook, refusing
 from daemon.services.imaging.jobs import Imaging, Who
 from daemon.services.imaging.retina import INFER, ConfiguredBuckets, result_path
-from inference.imaging.buckets import allowed_bucket, check_size, checked_location, utf8_header
-from inference.imaging.errors import ImagingError
-from inference.imaging.retina import Retina
-from inference.imaging.retina_parameters import parse_parameters
+from imaging.buckets.store import allowed_bucket, check_size, checked_location, utf8_header
+from imaging.errors import ImagingError
+from imaging.retina.analysis import Retina
+from imaging.retina.parameters import parse_parameters
 
 _EXAMINATION_MAX = 100
 

@@ -24,7 +24,7 @@ from daemon.services.imaging.rounds import in_rounds, insist
 from daemon.services.imaging.steps import Done, Gateway, NotYet, Step, Work, step_named
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.supervise import attempted
-from inference.imaging import errors
+from imaging import errors
 
 log = logging.getLogger(__name__)
 

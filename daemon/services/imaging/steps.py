@@ -1,6 +1,6 @@
 """What a gateway is to the job: named steps, each of which does one thing to the back end.
 
-An expected outcome is a value: Done, or NotYet. What failed is one of the errors of `inference.imaging.errors`, and
+An expected outcome is a value: Done, or NotYet. What failed is one of the errors of `imaging.errors`, and
 those say what may be done next.
 """
 

@@ -31,14 +31,14 @@ from daemon.services.imaging.jobs import Who
 from daemon.services.imaging.turns import Turns
 from daemon.storage.database import Unit
 from daemon.storage.imaging import Access
+from imaging import errors
+from imaging.ultrasound.terms import UNSUPPORTED_TASK, Task, task_of
 from inference.errors import ModelError
-from inference.imaging import errors
-from inference.imaging.ultrasound_terms import UNSUPPORTED_TASK, Task, task_of
 
 if TYPE_CHECKING:
-    from inference.imaging.ultrasound import Ultrasound
-    from inference.imaging.ultrasound_files import UltrasoundFiles
-    from inference.imaging.ultrasound_record import Record
+    from imaging.ultrasound.files import UltrasoundFiles
+    from imaging.ultrasound.models import Ultrasound
+    from imaging.ultrasound.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class UltrasoundDesk:
 
     def _work(self, records: Sequence["Record"], paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[int]]:
         """The answers, and the bytes that each takes on the disk, more or less."""
-        from inference.imaging.ultrasound_memory import usage
+        from imaging.ultrasound.memory import usage
 
         predictions = self._engine.predict(records, paths)
         used = usage(self._engine.provider)
@@ -308,7 +308,7 @@ def _disk() -> Iterator[None]:
 
 
 def _found(root: Path | None, asked: str) -> tuple[Path, str]:
-    from inference.imaging.ultrasound_files import confined
+    from imaging.ultrasound.files import confined
 
     if root is None:
         raise errors.NotConfigured("没有配置 imaging.ultrasound.data_dir。")

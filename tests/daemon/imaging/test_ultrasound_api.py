@@ -19,9 +19,9 @@ from daemon.health import Health
 from daemon.services.imaging.jobs import Who
 from daemon.services.imaging.ultrasound import UltrasoundDesk
 from daemon.storage.database import Unit
-from inference.imaging.ultrasound import Prediction, Ultrasound, UltrasoundRules
-from inference.imaging.ultrasound_files import Roots, UltrasoundFiles
-from inference.imaging.ultrasound_record import Record
+from imaging.ultrasound.files import Roots, UltrasoundFiles
+from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules
+from imaging.ultrasound.record import Record
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import DEADLINE_S, Daemon, until
 from tests.daemon.imaging import ultrasound_room as room

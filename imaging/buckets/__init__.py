@@ -1,0 +1,1 @@
+"""Bucket stores: Google Cloud Storage, Azure Blob and S3, as one narrow protocol."""

@@ -1,0 +1,1 @@
+"""Tencent COS: slides in parts, resumed where they broke off."""

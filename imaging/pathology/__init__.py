@@ -1,0 +1,1 @@
+"""The pathology back end: six steps from a slide to its diagnosis."""

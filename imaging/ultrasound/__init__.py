@@ -1,0 +1,1 @@
+"""Ultrasound: the seed's record, local ONNX models for classification and segmentation."""
