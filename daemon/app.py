@@ -28,8 +28,6 @@ from daemon.assembly import (
     objects_of,
     zone_of,
 )
-from daemon.assembly.imaging_jobs import gateways_of, imaging_of
-from daemon.assembly.retina import desk_of
 from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
 from daemon.assembly.ultrasound_desk import ultrasound_desk_of
 from daemon.assembly.watching import pipeline_of
@@ -40,6 +38,8 @@ from daemon.domain.facts import Fact
 from daemon.domain.imaging import JobKind
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
+from daemon.imaging.backends import gateways_of, imaging_of
+from daemon.imaging.retina.setup import desk_of
 from daemon.metrics import Metrics
 from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline

@@ -20,12 +20,15 @@ BACK_ENDS = ("pathology", "fundus", "retina", "ultrasound")
 EDGES = ("api", "console", "pipeline", "voice")
 LEAVES = ("config", "log", "health", "bridge", "supervise", "feed", "metrics")
 COMPOSITION = ("__main__", "app", "assembly", "cli")
+WING = "wing"
 OURS = ("daemon", *ENGINES, "migrations")
 
 _BELOW_EDGES = {"services", "storage", "domain", "leaves", *ENGINES}
 MAY_IMPORT = {
-    "composition": {*EDGES, *_BELOW_EDGES},
+    "composition": {WING, *EDGES, *_BELOW_EDGES},
+    WING: {"api", "composition", *_BELOW_EDGES},
     **dict.fromkeys(EDGES, _BELOW_EDGES),
+    "api": {WING, *_BELOW_EDGES},
     "services": {"storage", "domain", "leaves", *ENGINES},
     "storage": {"domain", "leaves", "migrations"},
     "domain": set(),
@@ -45,6 +48,8 @@ def layer(module: str) -> str:
         return package
     if not inner or inner[0] in LEAVES:
         return "leaves"
+    if inner[0] == "imaging":
+        return WING
     if inner[0] in COMPOSITION:
         return "composition"
     return inner[0] if inner[0] in (*EDGES, "services", "storage", "domain") else "unplaced"

@@ -14,27 +14,18 @@ from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
 from pydantic import BaseModel
 
-from daemon.api import (
-    confirmations,
-    corrections,
-    errors,
-    events,
-    imaging,
-    imaging_events,
-    imaging_jobs,
-    retina,
-    schemas,
-    status,
-    surgeries,
-    ultrasound,
-    voice_terminals,
-)
-from daemon.api.imaging_schemas import AnalysisRequest, StudyRequest
+from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries, voice_terminals
 from daemon.api.keys import RIGHTS, Right
 from daemon.config import load
 from daemon.config.sections import InferenceSettings
 from daemon.domain.facts import FactKind
 from daemon.domain.imaging import JobError, JobState
+from daemon.imaging.http import creating as imaging
+from daemon.imaging.http import events as imaging_events
+from daemon.imaging.http import jobs as imaging_jobs
+from daemon.imaging.http.schemas import AnalysisRequest, StudyRequest
+from daemon.imaging.retina import routes as retina
+from daemon.imaging.ultrasound import routes as ultrasound
 from daemon.pipeline.readings import COUNTERS
 from daemon.storage.consumption_log import COLUMNS, STATUS
 from inference.decisions import REASONS
@@ -97,7 +88,9 @@ def test_the_imaging_guide_names_every_field(model: type[BaseModel]) -> None:
 
 
 def test_the_imaging_guide_names_every_state_step_and_error_of_a_job() -> None:
-    from daemon.services.imaging import fundus, pathology, retina
+    from daemon.imaging.fundus import job as fundus
+    from daemon.imaging.pathology import job as pathology
+    from daemon.imaging.retina import job as retina
 
     gateways = (fundus, pathology, retina)
     written = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in gateways)
@@ -230,9 +223,9 @@ def metrics() -> set[str]:
         "daemon/metrics.py",
         "daemon/pipeline/readings.py",
         "daemon/services/archive.py",
-        "daemon/services/imaging/jobs.py",
-        "daemon/services/imaging/deliveries.py",
-        "daemon/services/imaging/ultrasound.py",
+        "daemon/imaging/jobs/jobs.py",
+        "daemon/imaging/jobs/deliveries.py",
+        "daemon/imaging/ultrasound/desk.py",
     ):
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

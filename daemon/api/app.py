@@ -7,23 +7,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from daemon import __version__
-from daemon.api import (
-    confirmations,
-    corrections,
-    errors,
-    events,
-    imaging,
-    imaging_events,
-    imaging_jobs,
-    retina,
-    status,
-    surgeries,
-    ultrasound,
-    voice_terminals,
-)
+from daemon.api import confirmations, corrections, errors, events, status, surgeries, voice_terminals
 from daemon.api.context import Context
 from daemon.api.limits import BodyLimit, RateLimit
 from daemon.config import Settings
+from daemon.imaging.http import creating as imaging
+from daemon.imaging.http import events as imaging_events
+from daemon.imaging.http import jobs as imaging_jobs
+from daemon.imaging.retina import routes as retina
+from daemon.imaging.ultrasound import routes as ultrasound
 
 _ABOUT = """手术室监控服务的控制面：开始与结束手术、查询消耗结果、处理待确认耗材。
 

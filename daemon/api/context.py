@@ -16,14 +16,14 @@ from daemon.domain.errors import SurgeryNotFound
 from daemon.domain.facts import Fact
 from daemon.feed import Feed
 from daemon.health import Health
+from daemon.imaging.jobs.jobs import Imaging
+from daemon.imaging.retina.desk import RetinaDesk
+from daemon.imaging.ultrasound.desk import UltrasoundDesk
 from daemon.metrics import Metrics
 from daemon.services import read
 from daemon.services.answers import Answers
 from daemon.services.archive import Archiver
 from daemon.services.correct import Corrections
-from daemon.services.imaging.jobs import Imaging
-from daemon.services.imaging.retina_requests import RetinaDesk
-from daemon.services.imaging.ultrasound import UltrasoundDesk
 from daemon.services.objects import Objects
 from daemon.services.questions import Questions
 from daemon.services.surgeries import Surgeries

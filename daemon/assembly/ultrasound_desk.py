@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from daemon.assembly.ultrasound import ultrasound_files_of, ultrasound_rules_of
 from daemon.config import Settings
 from daemon.health import Health
-from daemon.services.imaging.ultrasound import UltrasoundDesk
+from daemon.imaging.ultrasound.desk import UltrasoundDesk
+from daemon.imaging.ultrasound.setup import ultrasound_files_of, ultrasound_rules_of
 from daemon.storage.database import Unit
 
 

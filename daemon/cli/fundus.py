@@ -82,9 +82,9 @@ def analyze(
     """
     import asyncio
 
-    from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
     from daemon.cli.telling import misuse_told
+    from daemon.imaging.fundus.setup import fundus_rules_of
     from imaging.fundus.study import Study, new_study_id, plan
     from imaging.fundus.terms import AiType, Camera
 
@@ -124,9 +124,9 @@ def result(
     """Ask for the report of a study that was sent before. Exits as `analyze` does."""
     import asyncio
 
-    from daemon.assembly.imaging import fundus_rules_of
     from daemon.cli import fundus_steps as steps
     from daemon.cli.telling import misuse_told
+    from daemon.imaging.fundus.setup import fundus_rules_of
     from imaging.fundus.terms import AiType
 
     with misuse_told():

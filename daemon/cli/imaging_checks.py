@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from daemon.assembly.imaging import fundus_rules_of, pathology_rules_of
-from daemon.assembly.imaging_jobs import is_configured
-from daemon.assembly.retina import buckets_of, retina_of
-from daemon.assembly.ultrasound import is_ultrasound_configured, ultrasound_files_of, ultrasound_rules_of
 from daemon.cli.checks import NOTE, OK, PROBLEM, Line, gathered, unusable
 from daemon.config import Settings
 from daemon.domain.imaging import JobKind
+from daemon.imaging.backends import is_configured
+from daemon.imaging.fundus.setup import fundus_rules_of
+from daemon.imaging.pathology.setup import pathology_rules_of
+from daemon.imaging.retina.setup import buckets_of, retina_of
+from daemon.imaging.ultrasound.setup import is_ultrasound_configured, ultrasound_files_of, ultrasound_rules_of
 
 _NOBODY = "orwatch-check"
 

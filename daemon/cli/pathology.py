@@ -217,8 +217,8 @@ def _perform(
     with Teller(first) as teller:
         import asyncio
 
-        from daemon.assembly.imaging import pathology_rules_of
         from daemon.cli.pathology_steps import Files, Steps
+        from daemon.imaging.pathology.setup import pathology_rules_of
         from imaging.pathology.client import Pathology
 
         settings = _with(settings_of(config), urls or {})

@@ -15,12 +15,12 @@ from typing import TypeVar
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from daemon.assembly.imaging import cos_rules_of
 from daemon.bridge import ThreadLeft, in_thread, off_loop
 from daemon.cli.options import console
 from daemon.cli.step_status import Outcome, Status
 from daemon.config import Settings
-from daemon.services.imaging.pathology import DISCLAIMER, from_loop
+from daemon.imaging.pathology.job import DISCLAIMER, from_loop
+from daemon.imaging.pathology.setup import cos_rules_of
 from imaging.cos.slide import CosCredentials, Uploaded, callback_path, file_md5, slide_key
 from imaging.cos.slide import upload as upload_to_cos
 from imaging.errors import ImagingError, InputInvalid, NotConfigured, Stopped, Unauthorized

@@ -9,10 +9,10 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from daemon.assembly.retina import retina_of
 from daemon.cli.options import console
 from daemon.cli.telling import say
 from daemon.config import Settings
+from daemon.imaging.retina.setup import retina_of
 from imaging.errors import InputInvalid
 from imaging.retina.analysis import Retina
 from imaging.retina.parameters import Parameters, parse_parameters

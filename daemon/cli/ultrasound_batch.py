@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from daemon.assembly.ultrasound import ultrasound_rules_of
 from daemon.cli.options import console
 from daemon.cli.telling import say
 from daemon.config import Settings
+from daemon.imaging.ultrasound.setup import ultrasound_rules_of
 from imaging.errors import Failed, InputForbidden, InputInvalid, InputMissing, NotConfigured
 from imaging.ultrasound.answers import png, write_whole
 from imaging.ultrasound.files import confined

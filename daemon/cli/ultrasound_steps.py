@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from daemon.assembly.ultrasound import ultrasound_rules_of
 from daemon.cli.telling import say
 from daemon.config import Settings
+from daemon.imaging.ultrasound.setup import ultrasound_rules_of
 from imaging.pictures import Kind
 from imaging.ultrasound.answers import write_answer
 from imaging.ultrasound.memory import usage

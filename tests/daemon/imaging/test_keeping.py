@@ -13,8 +13,8 @@ import pytest
 from daemon.domain.errors import ImagingStorageFull
 from daemon.domain.imaging import FileState, Job, JobKind, JobState
 from daemon.health import Health
-from daemon.services.imaging.folder import JobFolder, inside, safe_name
-from daemon.services.imaging.keeping import JobFiles
+from daemon.imaging.jobs.folder import JobFolder, inside, safe_name
+from daemon.imaging.jobs.keeping import JobFiles
 from daemon.storage.objects import FolderStore, ObjectMissing
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon, until

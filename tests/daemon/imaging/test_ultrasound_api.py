@@ -16,8 +16,8 @@ import pytest
 
 from daemon.domain.errors import UltrasoundBusy
 from daemon.health import Health
-from daemon.services.imaging.jobs import Who
-from daemon.services.imaging.ultrasound import UltrasoundDesk
+from daemon.imaging.jobs.jobs import Who
+from daemon.imaging.ultrasound.desk import UltrasoundDesk
 from daemon.storage.database import Unit
 from imaging.ultrasound.files import Roots, UltrasoundFiles
 from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules

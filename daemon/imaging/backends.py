@@ -5,19 +5,20 @@ from datetime import timedelta
 from functools import partial
 
 from daemon.assembly import store_of, zone_of
-from daemon.assembly.imaging import cos_rules_of, fundus_rules_of, pathology_rules_of
-from daemon.assembly.retina import is_retina_configured, retina_gateway_of, webhook_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.domain.imaging import Job, JobKind
 from daemon.feed import Feed
 from daemon.health import Health
-from daemon.services.imaging.deliveries import Deliveries, DeliveryRules
-from daemon.services.imaging.folder import JobFolder
-from daemon.services.imaging.jobs import Imaging
-from daemon.services.imaging.keeping import JobFiles
-from daemon.services.imaging.running import JobRunner, RunRules
-from daemon.services.imaging.steps import Gateway
+from daemon.imaging.fundus.setup import fundus_rules_of
+from daemon.imaging.jobs.deliveries import Deliveries, DeliveryRules
+from daemon.imaging.jobs.folder import JobFolder
+from daemon.imaging.jobs.jobs import Imaging
+from daemon.imaging.jobs.keeping import JobFiles
+from daemon.imaging.jobs.running import JobRunner, RunRules
+from daemon.imaging.jobs.steps import Gateway
+from daemon.imaging.pathology.setup import cos_rules_of, pathology_rules_of
+from daemon.imaging.retina.setup import is_retina_configured, retina_gateway_of, webhook_of
 from daemon.storage.database import Unit
 
 
@@ -58,7 +59,7 @@ def is_configured(settings: Settings, kind: JobKind) -> bool:
 
 
 def _pathology(settings: Settings) -> Gateway:
-    from daemon.services.imaging.pathology import PathologyGateway, PathologyJobRules
+    from daemon.imaging.pathology.job import PathologyGateway, PathologyJobRules
     from imaging.pathology.client import Pathology
 
     pathology = settings.imaging.pathology
@@ -76,7 +77,7 @@ def _pathology(settings: Settings) -> Gateway:
 
 
 def _fundus(settings: Settings) -> Gateway:
-    from daemon.services.imaging.fundus import FundusGateway
+    from daemon.imaging.fundus.job import FundusGateway
     from imaging.fundus.client import FundusClient
 
     return FundusGateway(FundusClient(fundus_rules_of(settings), apart=off_loop))

@@ -6,10 +6,6 @@ from fastapi import APIRouter, WebSocket
 
 from daemon.api.context import Context, caller_of, context, now
 from daemon.api.errors import Forbidden, Unauthorized
-from daemon.api.imaging_clients import who_of
-from daemon.api.imaging_schemas import (
-    job_response,
-)
 from daemon.api.keys import Right
 from daemon.api.sockets import (
     BAD_REQUEST,
@@ -23,7 +19,9 @@ from daemon.api.sockets import (
 )
 from daemon.domain import errors
 from daemon.feed import FellBehind
-from daemon.services.imaging.jobs import Who
+from daemon.imaging.http.clients import who_of
+from daemon.imaging.http.schemas import job_response
+from daemon.imaging.jobs.jobs import Who
 
 router = APIRouter(prefix="/imaging", tags=["imaging"])
 

@@ -20,8 +20,8 @@ from daemon.bridge import uninterrupted
 from daemon.domain.delivery import Delivery, DeliveryState
 from daemon.domain.imaging import Job, JobState
 from daemon.health import Health
+from daemon.imaging.jobs.rounds import in_rounds, insist
 from daemon.metrics import counter, gauge
-from daemon.services.imaging.rounds import in_rounds, insist
 from daemon.storage.database import Tx, Unit
 from daemon.supervise import attempted
 from imaging.errors import ImagingError

@@ -25,13 +25,13 @@ from daemon.domain.errors import (
 )
 from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState
 from daemon.feed import Feed
+from daemon.imaging.jobs.asking import Asked, Webhook, in_their_names, is_same, kept_file, refusing
+from daemon.imaging.jobs.deliveries import Deliveries
+from daemon.imaging.jobs.folder import MADE, JobFolder
+from daemon.imaging.jobs.keeping import JobFiles
+from daemon.imaging.jobs.running import JobRunner
+from daemon.imaging.jobs.steps import Gateway, step_named
 from daemon.metrics import counter, gauge
-from daemon.services.imaging.asking import Asked, Webhook, in_their_names, is_same, kept_file, refusing
-from daemon.services.imaging.deliveries import Deliveries
-from daemon.services.imaging.folder import MADE, JobFolder
-from daemon.services.imaging.keeping import JobFiles
-from daemon.services.imaging.running import JobRunner
-from daemon.services.imaging.steps import Gateway, step_named
 from daemon.storage.database import Tx, Unit
 from daemon.storage.imaging import Access
 

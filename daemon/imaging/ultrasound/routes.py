@@ -14,11 +14,11 @@ from pydantic import Discriminator, Tag
 from daemon.api.context import Parts as Context
 from daemon.api.context import now
 from daemon.api.errors import AlsoInErrors, answers
-from daemon.api.imaging_clients import Client
-from daemon.api.ultrasound_schemas import Answer, Parts, SampledRecord, UploadedPicture, parts_of
-from daemon.api.uploads import receive
 from daemon.domain import errors
-from daemon.services.imaging.ultrasound import READABLE, Shelf
+from daemon.imaging.http.clients import Client
+from daemon.imaging.http.uploads import receive
+from daemon.imaging.ultrasound.desk import READABLE, Shelf
+from daemon.imaging.ultrasound.schemas import Answer, Parts, SampledRecord, UploadedPicture, parts_of
 from imaging.ultrasound.record import Record
 from imaging.ultrasound.terms import Task
 

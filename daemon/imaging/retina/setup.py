@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.config.imaging import RetinaSettings
-from daemon.services.imaging.jobs import Imaging
-from daemon.services.imaging.steps import Gateway
+from daemon.imaging.jobs.jobs import Imaging
+from daemon.imaging.jobs.steps import Gateway
 from imaging.webhook import Webhook, WebhookRules
 
 if TYPE_CHECKING:
-    from daemon.services.imaging.retina import ConfiguredBuckets, RetinaGateway
-    from daemon.services.imaging.retina_requests import RetinaDesk
+    from daemon.imaging.retina.desk import RetinaDesk
+    from daemon.imaging.retina.job import ConfiguredBuckets, RetinaGateway
     from imaging.buckets.store import Buckets
     from imaging.retina.analysis import Retina
 
@@ -63,7 +63,7 @@ def webhook_of(settings: Settings) -> Webhook:
 
 
 def buckets_of(settings: Settings) -> "ConfiguredBuckets":
-    from daemon.services.imaging.retina import ConfiguredBuckets
+    from daemon.imaging.retina.job import ConfiguredBuckets
 
     retina, stores = settings.imaging.retina, dict[str, "Buckets"]()
     if retina.bucket_store == "gcs" and (retina.gcs_credentials_file or retina.gcs_endpoint):
@@ -76,7 +76,7 @@ def buckets_of(settings: Settings) -> "ConfiguredBuckets":
 
 
 def retina_gateway_of(settings: Settings) -> "RetinaGateway":
-    from daemon.services.imaging.retina import RetinaGateway
+    from daemon.imaging.retina.job import RetinaGateway
 
     bytes_max = settings.imaging.retina.image_max_mib * 2**20
     return RetinaGateway(retina_of(settings), buckets_of(settings), image_bytes_max=bytes_max)
@@ -86,8 +86,8 @@ def desk_of(settings: Settings, imaging: Imaging, gateway: Gateway | None) -> "R
     """Over the same model and buckets as the jobs. None where the back end is not configured."""
     if gateway is None:
         return None
-    from daemon.services.imaging.retina import RetinaGateway
-    from daemon.services.imaging.retina_requests import RetinaDesk
+    from daemon.imaging.retina.desk import RetinaDesk
+    from daemon.imaging.retina.job import RetinaGateway
 
     assert isinstance(gateway, RetinaGateway)
     return RetinaDesk(

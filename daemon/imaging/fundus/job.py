@@ -8,8 +8,8 @@ from typing import Any
 
 from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobKind
-from daemon.services.imaging.folder import MADE
-from daemon.services.imaging.steps import Done, NotYet, Step, Work
+from daemon.imaging.jobs.folder import MADE
+from daemon.imaging.jobs.steps import Done, NotYet, Step, Work
 from imaging.errors import Failed
 from imaging.fundus.answer import Answer, Processing
 from imaging.fundus.client import FundusClient

@@ -10,9 +10,9 @@ from typing import Any
 
 from daemon.bridge import off_loop
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.asking import in_their_names
-from daemon.services.imaging.folder import MADE
-from daemon.services.imaging.steps import Done, Step, Work
+from daemon.imaging.jobs.asking import in_their_names
+from daemon.imaging.jobs.folder import MADE
+from daemon.imaging.jobs.steps import Done, Step, Work
 from imaging.buckets.store import BucketObject, Buckets
 from imaging.errors import InputInvalid, NotConfigured
 from imaging.retina.analysis import Retina

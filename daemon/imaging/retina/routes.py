@@ -8,13 +8,13 @@ from pydantic import BaseModel, Field
 
 from daemon.api.context import Context, Parts, now
 from daemon.api.errors import AlsoInErrors, answers
-from daemon.api.imaging_clients import Client
-from daemon.api.imaging_drafts import creation
-from daemon.api.uploads import receive
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.jobs import Who, not_configured
-from daemon.services.imaging.retina_requests import BucketHeaders, Headers, RetinaDesk, Sent, Store
+from daemon.imaging.http.clients import Client
+from daemon.imaging.http.drafts import creation
+from daemon.imaging.http.uploads import receive
+from daemon.imaging.jobs.jobs import Who, not_configured
+from daemon.imaging.retina.desk import BucketHeaders, Headers, RetinaDesk, Sent, Store
 
 UPLOADS = ("/invocations", "/imaging/retina/invocations")
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from daemon.bridge import off_loop
 from daemon.domain.imaging import FileState, JobFile
 from daemon.health import Health
-from daemon.services.imaging.folder import JobFolder
+from daemon.imaging.jobs.folder import JobFolder
 from daemon.storage.database import Unit
 from daemon.storage.objects import ObjectStore, StoreUnavailable
 from daemon.supervise import Backoff, keep_running

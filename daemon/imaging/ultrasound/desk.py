@@ -24,11 +24,11 @@ from daemon.domain.errors import (
     UltrasoundFailed,
 )
 from daemon.health import Health
+from daemon.imaging.jobs.asking import refusing
+from daemon.imaging.jobs.folder import JobFolder
+from daemon.imaging.jobs.jobs import Who
+from daemon.imaging.jobs.turns import Turns
 from daemon.metrics import counter, gauge
-from daemon.services.imaging.asking import refusing
-from daemon.services.imaging.folder import JobFolder
-from daemon.services.imaging.jobs import Who
-from daemon.services.imaging.turns import Turns
 from daemon.storage.database import Unit
 from daemon.storage.imaging import Access
 from imaging import errors

@@ -20,8 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from daemon.bridge import off_loop
 from daemon.domain.errors import ImagingInputInvalid, ImagingInputTooLarge, ImagingStorageFull
-from daemon.services.imaging.asking import Received
-from daemon.services.imaging.folder import safe_name
+from daemon.imaging.jobs.asking import Received
+from daemon.imaging.jobs.folder import safe_name
 
 _FIELD_BYTES_MAX = 64 * 1024
 _FIELDS_MAX = 64

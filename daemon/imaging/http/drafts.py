@@ -13,7 +13,7 @@ from daemon.api.context import Context, now
 from daemon.bridge import off_loop
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.jobs import Who
+from daemon.imaging.jobs.jobs import Who
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from uuid import UUID
 from daemon.bridge import off_loop
 from daemon.domain.imaging import Job, JobError, JobKind, JobState
 from daemon.feed import Feed
-from daemon.services.imaging.deliveries import save_job
-from daemon.services.imaging.folder import JobFolder
-from daemon.services.imaging.rounds import in_rounds, insist
-from daemon.services.imaging.steps import Done, Gateway, NotYet, Step, Work, step_named
+from daemon.imaging.jobs.deliveries import save_job
+from daemon.imaging.jobs.folder import JobFolder
+from daemon.imaging.jobs.rounds import in_rounds, insist
+from daemon.imaging.jobs.steps import Done, Gateway, NotYet, Step, Work, step_named
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.supervise import attempted
 from imaging import errors

@@ -10,8 +10,12 @@ from fastapi.responses import FileResponse, PlainTextResponse
 
 from daemon.api.context import Context, Parts, now
 from daemon.api.errors import answers
-from daemon.api.imaging_clients import Auditor, Client, JobId
-from daemon.api.imaging_schemas import (
+from daemon.bridge import off_loop
+from daemon.domain import errors
+from daemon.domain.delivery import DeliveryState
+from daemon.domain.imaging import JobKind, JobState
+from daemon.imaging.http.clients import Auditor, Client, JobId
+from daemon.imaging.http.schemas import (
     AccessInfo,
     AccessList,
     DeliveryInfo,
@@ -20,12 +24,8 @@ from daemon.api.imaging_schemas import (
     JobResponse,
     job_response,
 )
-from daemon.bridge import off_loop
-from daemon.domain import errors
-from daemon.domain.delivery import DeliveryState
-from daemon.domain.imaging import JobKind, JobState
-from daemon.services.imaging.asking import refusing
-from daemon.services.imaging.jobs import Who
+from daemon.imaging.jobs.asking import refusing
+from daemon.imaging.jobs.jobs import Who
 
 router = APIRouter(prefix="/imaging", tags=["imaging"])
 

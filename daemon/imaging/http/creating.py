@@ -11,21 +11,16 @@ from pydantic import BaseModel, ValidationError
 from daemon.api.context import Context, Parts, now
 from daemon.api.corrections import IdempotencyKey
 from daemon.api.errors import answers
-from daemon.api.imaging_clients import Client
-from daemon.api.imaging_drafts import Draft, creation
-from daemon.api.imaging_schemas import (
-    AnalysisRequest,
-    JobResponse,
-    StudyRequest,
-    job_response,
-)
-from daemon.api.uploads import Form, receive
 from daemon.bridge import off_loop
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.asking import Asked, Received
-from daemon.services.imaging.folder import inside, safe_name
-from daemon.services.imaging.jobs import Who
+from daemon.imaging.http.clients import Client
+from daemon.imaging.http.drafts import Draft, creation
+from daemon.imaging.http.schemas import AnalysisRequest, JobResponse, StudyRequest, job_response
+from daemon.imaging.http.uploads import Form, receive
+from daemon.imaging.jobs.asking import Asked, Received
+from daemon.imaging.jobs.folder import inside, safe_name
+from daemon.imaging.jobs.jobs import Who
 
 router = APIRouter(prefix="/imaging", tags=["imaging"])
 

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 from daemon.bridge import off_loop
 from daemon.domain.errors import ImagingInputInvalid, ImagingRequestInvalid, Refused
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.asking import Asked, Received, Webhook, refusing
-from daemon.services.imaging.jobs import Imaging, Who
-from daemon.services.imaging.retina import INFER, ConfiguredBuckets, result_path
+from daemon.imaging.jobs.asking import Asked, Received, Webhook, refusing
+from daemon.imaging.jobs.jobs import Imaging, Who
+from daemon.imaging.retina.job import INFER, ConfiguredBuckets, result_path
 from imaging.buckets.store import allowed_bucket, check_size, checked_location, utf8_header
 from imaging.errors import ImagingError
 from imaging.retina.analysis import Retina

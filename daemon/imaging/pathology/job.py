@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from daemon.bridge import in_thread, off_loop
 from daemon.domain.imaging import JobKind
-from daemon.services.imaging.folder import MADE
-from daemon.services.imaging.steps import Done, NotYet, Step, Work
+from daemon.imaging.jobs.folder import MADE
+from daemon.imaging.jobs.steps import Done, NotYet, Step, Work
 from imaging.cos.slide import CosCredentials, CosRules, callback_path, file_md5, slide_key, upload
 from imaging.errors import InputInvalid, NotConfigured, Refused, Stopped, Unauthorized
 from imaging.pathology.answers import WORDS, Token

@@ -1,0 +1,1 @@
+"""What all imaging jobs share: durable rows, one way of working through them, their files, their webhooks."""

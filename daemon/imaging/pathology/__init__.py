@@ -1,0 +1,1 @@
+"""The pathology back end in the daemon: its job and its routes."""

@@ -1,0 +1,1 @@
+"""The ultrasound back end in the daemon: its desk, its routes and its page's data."""
