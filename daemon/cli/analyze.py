@@ -64,7 +64,7 @@ def analyze(
 
     from daemon.assembly import load_model, zone_of
     from daemon.cli.reading import read_recordings
-    from daemon.cli.report import show_tally, show_unusable
+    from daemon.cli.sightings import show_tally, show_unusable
     from daemon.cli.tallying import tally
 
     settings = settings_of(config, model=model, catalogue=catalogue)

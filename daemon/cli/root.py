@@ -12,13 +12,13 @@ from daemon.cli.db import db
 from daemon.cli.demo import demo
 from daemon.cli.evaluate import evaluate
 from daemon.cli.failures import told
-from daemon.cli.fundus import fundus
-from daemon.cli.pathology import pathology
-from daemon.cli.record import report
-from daemon.cli.retina import retina
+from daemon.cli.fundus.commands import fundus
+from daemon.cli.pathology.commands import pathology
+from daemon.cli.report import report
+from daemon.cli.retina.commands import retina
 from daemon.cli.run import run
 from daemon.cli.speech import speech
-from daemon.cli.ultrasound import ultrasound
+from daemon.cli.ultrasound.commands import ultrasound
 from daemon.cli.watch import watch
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from daemon.api.schemas import Event, Question
 from daemon.cli.client import View
 from daemon.cli.options import console
-from daemon.cli.report import STYLES, reason_text
+from daemon.cli.sightings import STYLES, reason_text
 from daemon.domain.confirmation import ConfirmationState
 from daemon.domain.facts import FactKind
 

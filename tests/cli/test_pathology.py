@@ -16,7 +16,7 @@ import pytest
 import stamina
 import typer
 
-from daemon.cli.step_status import Outcome, Status, Step, Teller, status_line
+from daemon.cli.pathology.step_status import Outcome, Status, Step, Teller, status_line
 from tests.cli.conftest import Done
 from tests.servers import pathology as far
 from tests.servers.cos import CosServer

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from daemon.api.schemas import Event
-from daemon.cli.report import STYLES
 from daemon.cli.screen import Tally, event_line
+from daemon.cli.sightings import STYLES
 from daemon.domain.facts import FactKind
 
 AT = datetime(2026, 4, 21, 2, 30, tzinfo=UTC)

@@ -60,8 +60,8 @@ def predict(
     config: ConfigOption = None,
 ) -> None:
     """Classify or segment pictures and print the answer, for several a list, as POST /segment2/ would."""
-    from daemon.cli import ultrasound_steps as steps
-    from daemon.cli.telling import misuse_told
+    from daemon.cli.said import misuse_told
+    from daemon.cli.ultrasound import shown as steps
 
     with misuse_told():
         settings = steps.with_models(
@@ -106,9 +106,9 @@ def batch(
     A picture that cannot be used is told and passed by; then the exit code is 1. classification.json is written once
     all is done, every mask whole or not at all.
     """
-    from daemon.cli import ultrasound_batch as steps
-    from daemon.cli.telling import misuse_told
-    from daemon.cli.ultrasound_steps import with_models
+    from daemon.cli.said import misuse_told
+    from daemon.cli.ultrasound import batch as steps
+    from daemon.cli.ultrasound.shown import with_models
 
     with misuse_told():
         settings = with_models(
@@ -144,8 +144,8 @@ def score(
 
     Two masks that are both empty agree: DSC and NSD 1.
     """
-    from daemon.cli import ultrasound_score as steps
-    from daemon.cli.telling import misuse_told
+    from daemon.cli.said import misuse_told
+    from daemon.cli.ultrasound import score as steps
 
     with misuse_told():
         steps.score(truth=truth, masks=masks, truth_json=truth_json, predictions=predictions, as_json=as_json)

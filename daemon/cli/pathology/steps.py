@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from daemon.bridge import ThreadLeft, in_thread, off_loop
 from daemon.cli.options import console
-from daemon.cli.step_status import Outcome, Status
+from daemon.cli.pathology.step_status import Outcome, Status
 from daemon.config import Settings
 from daemon.imaging.pathology.job import DISCLAIMER, from_loop
 from daemon.imaging.pathology.setup import cos_rules_of

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from daemon.cli.options import ConfigOption, settings_of
-from daemon.cli.step_status import Step, Teller
+from daemon.cli.pathology.step_status import Step, Teller
 
 if TYPE_CHECKING:
-    from daemon.cli.pathology_steps import Steps
+    from daemon.cli.pathology.steps import Steps
     from daemon.config import Settings
 
 T = TypeVar("T")
@@ -217,7 +217,7 @@ def _perform(
     with Teller(first) as teller:
         import asyncio
 
-        from daemon.cli.pathology_steps import Files, Steps
+        from daemon.cli.pathology.steps import Files, Steps
         from daemon.imaging.pathology.setup import pathology_rules_of
         from imaging.pathology.client import Pathology
 

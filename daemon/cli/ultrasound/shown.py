@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from daemon.cli.telling import say
+from daemon.cli.said import say
 from daemon.config import Settings
 from daemon.imaging.ultrasound.setup import ultrasound_rules_of
 from imaging.pictures import Kind

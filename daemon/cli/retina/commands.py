@@ -36,8 +36,8 @@ def analyze(
     """
     import asyncio
 
-    from daemon.cli import retina_steps as steps
-    from daemon.cli.telling import misuse_told
+    from daemon.cli.retina import shown as steps
+    from daemon.cli.said import misuse_told
 
     with misuse_told():
         settings = settings_of(config)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from daemon.cli.options import console
-from daemon.cli.telling import say
+from daemon.cli.said import say
 from imaging.errors import ImagingError, Unclear
 from imaging.fundus.answer import Answer, Processing
 from imaging.fundus.client import FundusClient, FundusRules

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from daemon.cli.options import console
-from daemon.cli.telling import say
+from daemon.cli.said import say
 from daemon.config import Settings
 from daemon.imaging.retina.setup import retina_of
 from imaging.errors import InputInvalid

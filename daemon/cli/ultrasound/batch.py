@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.cli.options import console
-from daemon.cli.telling import say
+from daemon.cli.said import say
 from daemon.config import Settings
 from daemon.imaging.ultrasound.setup import ultrasound_rules_of
 from imaging.errors import Failed, InputForbidden, InputInvalid, InputMissing, NotConfigured

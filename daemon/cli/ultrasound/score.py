@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from daemon.cli.options import console
-from daemon.cli.ultrasound_batch import read_json, read_list
+from daemon.cli.ultrasound.batch import read_json, read_list
 from imaging.errors import InputInvalid
 from imaging.ultrasound.scores import ClassScore, MaskScore, score_classes, score_masks
 from imaging.ultrasound.terms import dataset_of

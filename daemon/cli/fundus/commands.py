@@ -82,8 +82,8 @@ def analyze(
     """
     import asyncio
 
-    from daemon.cli import fundus_steps as steps
-    from daemon.cli.telling import misuse_told
+    from daemon.cli.fundus import shown as steps
+    from daemon.cli.said import misuse_told
     from daemon.imaging.fundus.setup import fundus_rules_of
     from imaging.fundus.study import Study, new_study_id, plan
     from imaging.fundus.terms import AiType, Camera
@@ -124,8 +124,8 @@ def result(
     """Ask for the report of a study that was sent before. Exits as `analyze` does."""
     import asyncio
 
-    from daemon.cli import fundus_steps as steps
-    from daemon.cli.telling import misuse_told
+    from daemon.cli.fundus import shown as steps
+    from daemon.cli.said import misuse_told
     from daemon.imaging.fundus.setup import fundus_rules_of
     from imaging.fundus.terms import AiType
 

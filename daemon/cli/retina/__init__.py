@@ -1,0 +1,1 @@
+"""`orwatch retina`: its commands, what they show, and what `orwatch check` asks of it."""
