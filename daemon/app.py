@@ -71,7 +71,7 @@ class CannotListen(OSError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Composition:
     """What runs: enough for the control plane and for whoever drives the daemon from inside (demo, bench, tests)."""
 
     context: Context
@@ -80,7 +80,7 @@ class Parts:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Parts]:
+async def running(settings: Settings) -> AsyncIterator[Composition]:
     """Everything but the listening socket. A crash of any part cancels the body and is raised here."""
     keys, catalogue = load_keys(settings), load_catalogue(settings)
     warn_of_sound_alikes(catalogue)
@@ -157,7 +157,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
         provider=model.provider,
         zone=zone_of(settings),
     )
-    parts = Parts(context=context, pipeline=pipeline, model=model)
+    parts = Composition(context=context, pipeline=pipeline, model=model)
     try:
         async with _at_work(parts, telling):
             yield parts
@@ -169,7 +169,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
 
 
 @asynccontextmanager
-async def _at_work(parts: Parts, telling: Telling) -> AsyncIterator[None]:
+async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
     """What was left undone is done first, then the surgeries that were running go on."""
     context, pipeline = parts.context, parts.pipeline
     progress = {
@@ -212,7 +212,7 @@ def _terminals_of(settings: Settings) -> list[Terminal]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Parts, str]]:
+async def serving(settings: Settings) -> AsyncIterator[tuple[Composition, str]]:
     """Everything, listening; yields the parts and the address. Raises CannotListen before anything else is touched."""
     with listening(settings.server.host, settings.server.port) as listener:
         async with running(settings) as parts:

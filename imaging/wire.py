@@ -36,12 +36,16 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RawReply:
     """status: of HTTP, any. headers: by lower-case name. content: whole, of any kind."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+
+
+# Runs blocking work somewhere else than on the event loop, and returns what it gives.
+OffLoop = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 async def here(work: Callable[[], Any]) -> Any:
@@ -52,7 +56,7 @@ async def here(work: Callable[[], Any]) -> Any:
 class Wire:
     """One connection pool to one back end.
 
-    name: what a person calls it, for messages. section: of the configuration. apart: how megabytes are read, encoded
+    name: what a person calls it, for messages. section: of the configuration. off_loop: how megabytes are read, encoded
     and parsed; a daemon does so off its event loop.
     """
 
@@ -61,14 +65,14 @@ class Wire:
         name: str,
         section: str,
         *,
-        apart: Callable[[Callable[[], Any]], Awaitable[Any]] = here,
+        off_loop: OffLoop = here,
         connect_timeout_s: float = 10.0,
         timeout_s: float = 60.0,
         ca_file: Path | None = None,
         answer_max: int = 4 * 2**20,
     ) -> None:
         """timeout_s: of a whole call, unless the call says otherwise. Raises InputInvalid of an unusable ca_file."""
-        self.apart = apart
+        self.off_loop = off_loop
         self._name = name
         self._timeout_s = timeout_s
         self._answer_max = answer_max
@@ -110,7 +114,7 @@ class Wire:
         async with self._bounded(timeout_s):
             sent = None
             if body is not None:
-                sent = await self.apart(partial(_json, body))
+                sent = await self.off_loop(partial(_json, body))
                 headers = {"Content-Type": "application/json", **(headers or {})}
             answer = await self._exchanged(
                 method, url, headers=headers, params=params, content=sent, data=form, files=files
@@ -125,7 +129,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         timeout_s: float | None = None,
-    ) -> Answer:
+    ) -> RawReply:
         """One call as it comes and goes, for what is no JSON. Raises Unreachable, and Unclear of no whole answer."""
         async with self._bounded(timeout_s):
             return await self._exchanged(method, url, headers=headers, content=content)
@@ -140,13 +144,13 @@ class Wire:
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unclear(f"{self._name}没有完整应答（{kind_of(error)}）。") from None
 
-    async def _exchanged(self, method: str, url: str, **what: Any) -> Answer:
+    async def _exchanged(self, method: str, url: str, **what: Any) -> RawReply:
         response = await self._client.send(self._client.build_request(method, url, **what), stream=True)
         try:
             content = await self._read(response)
         finally:
             await response.aclose()
-        return Answer(response.status_code, {key.lower(): value for key, value in response.headers.items()}, content)
+        return RawReply(response.status_code, {key.lower(): value for key, value in response.headers.items()}, content)
 
     async def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()
@@ -164,7 +168,7 @@ class Wire:
         if not 200 <= status < 300:
             raise Refused(f"{self._name}拒绝了请求（HTTP {status}）。", code=str(status))
         try:
-            body = await self.apart(partial(json.loads, content))
+            body = await self.off_loop(partial(json.loads, content))
         except (ValueError, RecursionError):
             raise Unclear(f"{self._name}的应答不是有效的 JSON。", code=str(status)) from None
         if not isinstance(body, dict):

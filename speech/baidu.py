@@ -15,7 +15,7 @@ from aip import AipSpeech
 
 from speech import mp3
 from speech.audio import wav_bytes
-from speech.baidu_wire import NAME, BaiduRules, Reply, Tokens, Wire, check_ca, checked_url, code_of, read_json
+from speech.baidu_http import NAME, BaiduHttp, BaiduReply, BaiduRules, Tokens, check_ca, checked_url, code_of, read_json
 from speech.deadline import deadline, left_s
 from speech.errors import NotUnderstood, ProviderFailed, ProviderTimedOut, TextEmpty, TextNotSpeakable
 from speech.provider import RATE_HZ, Heard, Spoken
@@ -103,7 +103,7 @@ class _Client(AipSpeech):  # type: ignore[misc]
         self._tokens = tokens
         self.token = ""
         self.refused = ""
-        self.s = self._AipBase__client = Wire(rules)
+        self.s = self._AipBase__client = BaiduHttp(rules)
         # ASR and TTS share a way of calling; which of them it is shows in the URL alone.
         self._AipSpeech__asrUrl = self._AipSpeech__ttsUrl = url
         self._isCloudUser = False
@@ -116,7 +116,7 @@ class _Client(AipSpeech):  # type: ignore[misc]
         self.token, self.refused = self._tokens.get(self.refused), ""
         return {"access_token": self.token}
 
-    def _request(self, url: str, data: dict[str, Any], headers: Any = None) -> dict[str, Reply]:
+    def _request(self, url: str, data: dict[str, Any], headers: Any = None) -> dict[str, BaiduReply]:
         params = self._getParams(self._auth())
         return {"reply": self.s.post(url, self._proccessRequest(url, params, data, headers))}
 
@@ -129,7 +129,7 @@ class _Service:
         self._tokens = Tokens(rules)
         self._clients = Workers(lambda: _Client(rules, url, self._tokens), rules.workers)
 
-    def call(self, ask: Callable[[_Client], dict[str, Reply]], read: Callable[[Reply], T]) -> T:
+    def call(self, ask: Callable[[_Client], dict[str, BaiduReply]], read: Callable[[BaiduReply], T]) -> T:
         """Once, or once more where that may help: with another token, or a back end that stumbled."""
         with deadline(self._timeout_s):
             try:
@@ -151,11 +151,11 @@ class _Service:
                 raise ProviderTimedOut(NAME, f"not done within {self._timeout_s:g} s") from None
 
 
-def _reply(found: dict[str, Reply]) -> Reply:
+def _reply(found: dict[str, BaiduReply]) -> BaiduReply:
     return found["reply"]
 
 
-def _sound(reply: Reply) -> Spoken:
+def _sound(reply: BaiduReply) -> Spoken:
     if reply.content.lstrip()[:1] == b"{":
         raise _Refused(_number(read_json(reply)))
     try:
@@ -168,7 +168,7 @@ def _sound(reply: Reply) -> Spoken:
     return Spoken(mp3=reply.content, provider=NAME, duration_s=duration_s)
 
 
-def _words(reply: Reply) -> str:
+def _words(reply: BaiduReply) -> str:
     body = read_json(reply)
     if (number := _number(body)) in _OF_THE_SPEAKER:
         raise NotUnderstood(NAME, _OF_THE_SPEAKER[number], code=str(number))

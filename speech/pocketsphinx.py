@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.apart import Apart
 from speech.errors import NotUnderstood, ProviderUnusable, TextNotSpeakable
 from speech.phones import said, syllables
+from speech.process import ProcessPool
 from speech.provider import RATE_HZ, Heard
 from speech.sphinx_decoder import Ask, Ears, Guess, Sound
 
@@ -65,7 +65,8 @@ class SphinxRecognizer:
             _check(model)
         mandarin = [(model.folder, model.dictionary) for model in rules.models]
         try:
-            self._ears: Apart[Ask, Guess | None] = Apart(NAME, partial(Ears, mandarin), workers=rules.workers)
+            ears = partial(Ears, mandarin)
+            self._ears: ProcessPool[Ask, Guess | None] = ProcessPool(NAME, ears, workers=rules.workers)
         except ProviderUnusable as error:
             loaded = ", ".join(str(model.folder) for model in rules.models) or "only the bundled model"
             raise ProviderUnusable(f"{error} (with {loaded})") from error

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.apart import Apart
 from speech.errors import NotUnderstood, ProviderUnusable
+from speech.process import ProcessPool
 from speech.provider import Heard
 from speech.sherpa_model import Engine, SherpaKind, SherpaModel, find_model, load
 
 NAME = "sherpa"
 
 Question = tuple[np.ndarray, str]
-Answer = tuple[str, float | None]
+Transcript = tuple[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class SherpaRecognizer:
         self._model = find_model(rules.folder, rules.kind)
         make = partial(_Hearing, self._model, rules.threads, rules.hotwords_score)
         try:
-            self._hearing: Apart[Question, Answer] = Apart(NAME, make, workers=rules.workers)
+            self._hearing: ProcessPool[Question, Transcript] = ProcessPool(NAME, make, workers=rules.workers)
         except ProviderUnusable as error:
             raise ProviderUnusable(f"{error} (with {rules.folder} as {self._model.kind})") from error
         self._timeout_s = rules.timeout_s
@@ -72,6 +72,6 @@ class _Hearing:
         # Half a second of silence shows at the start what a first answer would.
         self._engine.hear(np.zeros(8000, np.int16), "")
 
-    def __call__(self, question: Question) -> Answer:
+    def __call__(self, question: Question) -> Transcript:
         pcm, hotwords = question
         return self._engine.hear(pcm, hotwords)

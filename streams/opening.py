@@ -25,7 +25,7 @@ from streams.errors import (
     StreamUnreachable,
     StreamUnsupported,
 )
-from streams.knock import knock
+from streams.reachable import knock
 
 log = logging.getLogger(__name__)
 

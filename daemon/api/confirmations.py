@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Path, UploadFile
 
 from daemon.api import schemas
-from daemon.api.context import Context, Parts, SurgeryId, check_surgery, needs, now
+from daemon.api.context import Context, Injected, SurgeryId, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
 from daemon.domain.ledger import Source
 from daemon.services.answers import Recorded
 from daemon.services.questions import Pending
-from daemon.services.settle import Answer, settle
+from daemon.services.settle import Choice, settle
 
 router = APIRouter(prefix="/client/surgeries/{surgery_id}/pending-confirmation", tags=["client"])
 
@@ -28,7 +28,7 @@ DoctorId = Annotated[str | None, Form(min_length=1, max_length=64, pattern=r"\S"
     summary="拉取待确认耗材",
     responses=answers(errors.NoPendingConfirmation, errors.TtsTextEmpty, errors.VoiceNotConfigured, errors.TtsFailed),
 )
-async def head(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryPendingConfirmationResponse:
+async def head(surgery_id: SurgeryId, caller: Reader, parts: Injected) -> schemas.SurgeryPendingConfirmationResponse:
     """队首的一条待确认。无法播报时返回 503 或 422，`detail` 中带话术文本与候选项，可在触屏上答复。"""
     await check_surgery(caller, surgery_id, parts)
     return pending_response(parts, surgery_id, await parts.questions.pending(surgery_id))
@@ -74,7 +74,7 @@ async def resolve(
     confirmation_id: ConfirmationId,
     audio: Annotated[UploadFile, File(description="单个 .wav 文件，建议 16 kHz 单声道 PCM")],
     caller: Answerer,
-    parts: Parts,
+    parts: Injected,
     doctor_id: DoctorId = None,
 ) -> schemas.SurgeryResolveResponse:
     """录音先保存，再识别，再入账或关闭。422 `VOICE_*` 时待确认项不变，`retry_remaining` 是剩余的语音重试次数。"""
@@ -109,11 +109,11 @@ async def choose(
     confirmation_id: ConfirmationId,
     request: schemas.ChooseRequest,
     caller: Answerer,
-    parts: Parts,
+    parts: Injected,
 ) -> schemas.SurgeryResolveResponse:
     """与语音答复等效；谁先答复以谁为准，之后的答复得到 409。"""
     await check_surgery(caller, surgery_id, parts)
-    answer = Answer(
+    answer = Choice(
         word=request.label,
         doctor_id=request.doctor_id or parts.settings.surgery.doctor_id,
         source=Source.TOUCH,

@@ -79,7 +79,7 @@ def context(connection: HTTPConnection) -> Context:
     return found
 
 
-Parts = Annotated[Context, Depends(context)]
+Injected = Annotated[Context, Depends(context)]
 
 
 def now() -> datetime:

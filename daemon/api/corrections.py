@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 
 from daemon.api import schemas
-from daemon.api.context import Parts, SurgeryId, check_surgery, needs, now
+from daemon.api.context import Injected, SurgeryId, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
@@ -46,7 +46,7 @@ async def correct(
     surgery_id: SurgeryId,
     request: schemas.CorrectionRequest,
     caller: Corrector,
-    parts: Parts,
+    parts: Injected,
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.CorrectionResponse:
     """补记没有识别到的消耗、作废记错的，或答复结束时仍未答复的待确认项。进行中与已结束的手术都可以；只追加记账行。"""

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from daemon import __version__
-from daemon.api.context import Context, Parts, needs, now
+from daemon.api.context import Context, Injected, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.api.schemas import ArchiveLag, ComponentState, HealthResponse, ReadyResponse
@@ -23,7 +23,7 @@ Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
     summary="探活",
     responses={503: {"model": HealthResponse, "description": "数据库不可用（降级）"}},
 )
-async def health(parts: Parts, response: Response) -> HealthResponse:
+async def health(parts: Injected, response: Response) -> HealthResponse:
     """进程正常且数据库可连通时返回 200；配置了归档库（`database.url`）时包括归档库。不需要密钥。"""
     try:
         await parts.unit.check()
@@ -41,7 +41,7 @@ async def health(parts: Parts, response: Response) -> HealthResponse:
     summary="就绪状态",
     responses={**answers(), 503: {"model": ReadyResponse, "description": "至少一个部件不可用"}},
 )
-async def ready(_caller: Reader, parts: Parts, response: Response) -> ReadyResponse:
+async def ready(_caller: Reader, parts: Injected, response: Response) -> ReadyResponse:
     """各部件的状态、起始时间与原因。"""
     if not parts.health.is_ready:
         response.status_code = 503
@@ -72,5 +72,5 @@ def _archive_lag(parts: Context) -> ArchiveLag | None:
     response_class=Response,
     responses={**answers(), 200: {"content": {"text/plain": {}}, "description": "Prometheus 文本格式"}},
 )
-async def metrics(_caller: Reader, parts: Parts) -> Response:
+async def metrics(_caller: Reader, parts: Injected) -> Response:
     return Response(parts.metrics.exposition(), media_type=CONTENT_TYPE)

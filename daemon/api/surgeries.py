@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.exceptions import HTTPException
 
 from daemon.api import schemas
-from daemon.api.context import Context, Parts, SurgeryId, cameras_of, check_rooms, check_surgery, needs, now
+from daemon.api.context import Context, Injected, SurgeryId, cameras_of, check_rooms, check_surgery, needs, now
 from daemon.api.errors import SurgeryClientErrorResponse, answers
 from daemon.api.keys import Caller, Right
 from daemon.api.ranges import ranged
@@ -31,7 +31,7 @@ Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
     summary="开始手术",
     responses=answers(errors.RecordingCannotStart, errors.CameraAlreadyInUse, errors.SurgeryAlreadyRunning),
 )
-async def start(request: schemas.SurgeryStartRequest, caller: Starter, parts: Parts) -> schemas.SurgeryApiResponse:
+async def start(request: schemas.SurgeryStartRequest, caller: Starter, parts: Injected) -> schemas.SurgeryApiResponse:
     """每个摄像头首帧就绪后才返回 200。客户端超时应不小于 300 秒。"""
     at = now()
     check_rooms(caller, tuple(request.camera_ids), parts.settings)
@@ -43,7 +43,7 @@ async def start(request: schemas.SurgeryStartRequest, caller: Starter, parts: Pa
 
 
 @router.post("/end", summary="结束手术", responses=answers(errors.RecordingNotStopped))
-async def end(request: schemas.SurgeryEndRequest, caller: Starter, parts: Parts) -> schemas.SurgeryApiResponse:
+async def end(request: schemas.SurgeryEndRequest, caller: Starter, parts: Injected) -> schemas.SurgeryApiResponse:
     """停录完成后才返回 200；对已结束的手术再次调用仍返回 200。"""
     await check_surgery(caller, request.surgery_id, parts)
     message = await parts.surgeries.end(request.surgery_id, now())
@@ -61,7 +61,7 @@ async def only_post() -> None:
 async def result(
     surgery_id: SurgeryId,
     caller: Reader,
-    parts: Parts,
+    parts: Injected,
     include_pending: Annotated[bool, Query(description="同时返回待确认的占位明细，每条明细带 status")] = False,
 ) -> schemas.SurgeryResultResponse:
     """至少有一条消耗明细时返回 200，否则 503 RESULT_NOT_READY。"""
@@ -78,7 +78,7 @@ async def result(
 @router.get("", summary="手术列表", responses=answers())
 async def surgeries(
     caller: Reader,
-    parts: Parts,
+    parts: Injected,
     state: SurgeryState | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
@@ -90,7 +90,7 @@ async def surgeries(
 
 
 @router.get("/{surgery_id}", summary="手术概况", responses=answers(errors.SurgeryNotFound))
-async def surgery(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryOverview:
+async def surgery(surgery_id: SurgeryId, caller: Reader, parts: Injected) -> schemas.SurgeryOverview:
     """当前消耗汇总与全部待确认项（含已处理）。"""
     await check_surgery(caller, surgery_id, parts)
     found = await read.overview(parts.unit, surgery_id, archive=parts.archive)
@@ -102,7 +102,7 @@ async def surgery(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schema
 
 
 @router.get("/{surgery_id}/ledger", summary="完整账本", responses=answers(errors.SurgeryNotFound))
-async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas.SurgeryLedger:
+async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Injected) -> schemas.SurgeryLedger:
     """最近一台的全部记账行，含占位、作废与更正，按记账先后排列；`voided_by` 是使该行不再计数的行。"""
     await check_surgery(caller, surgery_id, parts)
     _, postings = await read.ledger(parts.unit, surgery_id, archive=parts.archive)
@@ -142,7 +142,7 @@ async def ledger(surgery_id: SurgeryId, caller: Reader, parts: Parts) -> schemas
         },
     },
 )
-async def report(surgery_id: SurgeryId, form: Form, caller: Reader, parts: Parts) -> Response:
+async def report(surgery_id: SurgeryId, form: Form, caller: Reader, parts: Injected) -> Response:
     """由账本生成；`tsv` 与 `md` 和消耗日志文件内容一致，`csv` 与 `xlsx` 可用 Excel 打开。"""
     await check_surgery(caller, surgery_id, parts)
     run, facts = await read.facts(parts.unit, surgery_id, archive=parts.archive)
@@ -168,7 +168,7 @@ async def evidence(
     sighting_id: UUID,
     ending: Literal["jpg", "mp4"],
     caller: Reader,
-    parts: Parts,
+    parts: Injected,
     byte_range: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
     """最近一台中一次识别的图片或片段；刚记账时片段可能还没有拍完。支持 `Range`（单段），便于播放器拖动。"""

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from daemon.api import schemas
 from daemon.api.confirmations import pending_response
-from daemon.api.context import Context, Parts, caller_of, context, needs
+from daemon.api.context import Context, Injected, caller_of, context, needs
 from daemon.api.errors import TABLE, Forbidden, Unauthorized, answers
 from daemon.api.keys import Caller, Right
 from daemon.api.sockets import BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_MANY, UNAUTHORIZED, Refusal, told_until_closed
@@ -76,7 +76,7 @@ class VoicePendingEmpty(BaseModel):
     summary="查询语音终端的手术分配",
     responses=answers(VoiceTerminalNotFound),
 )
-async def assignment(terminal_id: TerminalId, caller: Answerer, parts: Parts) -> VoiceAssignment:
+async def assignment(terminal_id: TerminalId, caller: Answerer, parts: Injected) -> VoiceAssignment:
     """该终端所在手术间当前的手术；没有手术时 surgery_id 为 null。"""
     terminal = _of(caller, terminal_id, parts)
     return _assignment(terminal, await parts.terminals.surgery(terminal))

@@ -12,14 +12,14 @@ from daemon.config import Settings
 from daemon.config.speech import BaiduSettings, SpeechSettings
 from daemon.domain.catalogue import Catalogue
 from daemon.services.answers import AnswerRules
-from speech.alike import sound_alikes
 from speech.audio import AudioRules
 from speech.chain import BreakerRules, Ear, Voice
 from speech.errors import ProviderUnusable
 from speech.provider import Recognizer, Synthesizer
+from speech.sound_alikes import sound_alikes
 
 if TYPE_CHECKING:
-    from speech.baidu_wire import BaiduRules
+    from speech.baidu_http import BaiduRules
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def recognizer(name: str, speech: SpeechSettings) -> Recognizer:
 
 
 def _baidu_rules(baidu: BaiduSettings) -> "BaiduRules":
-    from speech.baidu_wire import BaiduRules, Secret
+    from speech.baidu_http import BaiduRules, Secret
 
     return BaiduRules(
         app_id=_set(baidu.app_id),

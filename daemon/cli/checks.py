@@ -23,11 +23,11 @@ from daemon.domain.catalogue import resolve_candidates
 from daemon.storage import migrate
 from inference.model import Model
 from inference.runtime import onnxruntime
-from speech.alike import sound_alikes
 from speech.errors import NotUnderstood
 from speech.mentions import AnswerOption
 from speech.phrases import phrases
 from speech.provider import RATE_HZ, Recognizer, Synthesizer
+from speech.sound_alikes import sound_alikes
 
 State = Literal["ok", "note", "problem"]
 OK: State = "ok"

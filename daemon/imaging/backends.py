@@ -80,4 +80,4 @@ def _fundus(settings: Settings) -> Gateway:
     from daemon.imaging.fundus.job import FundusGateway
     from imaging.fundus.client import FundusClient
 
-    return FundusGateway(FundusClient(fundus_rules_of(settings), apart=off_loop))
+    return FundusGateway(FundusClient(fundus_rules_of(settings), off_loop=off_loop))

@@ -17,7 +17,7 @@ from daemon.domain.surgery import Surgery
 from daemon.metrics import Metrics
 from daemon.services.objects import Objects
 from daemon.services.questions import NO_VOICE
-from daemon.services.settle import Answer, Settled, pending, settle
+from daemon.services.settle import Choice, Settled, pending, settle
 from daemon.storage.database import Unit
 from speech.answers import Meaning, understand
 from speech.audio import AudioRules, Recording, read_answer
@@ -103,7 +103,7 @@ class Answers:
             refused, message = _UNSETTLED[understood.meaning]
             log.info("question %s: answer %s by rule %s", question.id, understood.meaning.value, understood.why)
             raise await self._missed(run, question, refused, message.format(how=_how(question)), asr_text=heard.text)
-        answer = Answer(word=understood.label, doctor_id=doctor_id, source=Source.VOICE, heard=heard)
+        answer = Choice(word=understood.label, doctor_id=doctor_id, source=Source.VOICE, heard=heard)
         settled = await settle(self._unit, surgery_id, confirmation_id, answer, clock())
         return Resolved(settled=settled, heard=heard, audio_key=audio_key)
 

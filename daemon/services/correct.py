@@ -17,7 +17,7 @@ from daemon.domain.errors import (
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.ledger import Correction, Posting, PostingKind, Source
 from daemon.domain.surgery import Surgery
-from daemon.services.settle import CONFIRMED, REJECTED, Answer, settle_open
+from daemon.services.settle import CONFIRMED, REJECTED, Choice, settle_open
 from daemon.storage.database import Tx, Unit
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ async def _settled(
         raise ConfirmationAlreadyResolved(
             "该待确认项已处理过。", surgery_id=run.surgery_id, confirmation_id=str(question.id)
         )
-    answer = Answer(
+    answer = Choice(
         word=wanted.word,
         doctor_id=by.doctor_id,
         source=Source.CORRECTION,

@@ -21,7 +21,7 @@ REJECTED = "已否认全部候选，不记消耗。"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Choice:
     """word: the option's label, item name or item id; None: none of them. doctor_id: who answers. heard: by voice.
 
     reason, request_key: of an answer that comes as a correction.
@@ -58,7 +58,7 @@ async def pending(tx: Tx, surgery_id: str, confirmation_id: str) -> tuple[Surger
     return run, question
 
 
-async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answer, now: datetime) -> Settled:
+async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Choice, now: datetime) -> Settled:
     """Settle one question; whoever comes first wins, everyone later gets ConfirmationAlreadyResolved."""
     async with unit.begin() as tx:
         run, question = await pending(tx, surgery_id, confirmation_id)
@@ -67,7 +67,7 @@ async def settle(unit: Unit, surgery_id: str, confirmation_id: str, answer: Answ
     return settled
 
 
-async def settle_open(tx: Tx, run: Surgery, question: Confirmation, answer: Answer, now: datetime) -> Settled:
+async def settle_open(tx: Tx, run: Surgery, question: Confirmation, answer: Choice, now: datetime) -> Settled:
     """Settle a question that is known to be open. Raises ChoiceNotAnOption."""
     chosen = None
     if answer.word is not None:
@@ -116,7 +116,7 @@ def _posting(
     question: Confirmation,
     chosen: Option | None,
     sighting: SettledSighting,
-    answer: Answer,
+    answer: Choice,
     now: datetime,
 ) -> Posting:
     """Either way the placeholder ends here; the constraint on `voids` lets that happen once."""

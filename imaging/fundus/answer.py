@@ -1,6 +1,6 @@
 """What the fundus back end answers, as it came but checked: everything may be missing, nothing is made up.
 
-An answer is ready when no part of what was asked for is still pending; ready is not good: see `Answer.is_success`.
+An answer is ready when no part of what was asked for is still pending; ready is not good: see `StudyAnswer.is_success`.
 """
 
 import math
@@ -161,7 +161,7 @@ class _Data(_Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StudyAnswer:
     """body: all that came, untouched."""
 
     study_id: str
@@ -198,7 +198,7 @@ class Processing:
     why: str
 
 
-def read_answer(body: Mapping[str, Any], study_id: str, ai_type: AiType) -> Answer | Processing:
+def read_answer(body: Mapping[str, Any], study_id: str, ai_type: AiType) -> StudyAnswer | Processing:
     """From the body of an answer with code 0. Raises Unclear where it has another shape than agreed."""
     data = body.get("data")
     try:
@@ -206,7 +206,7 @@ def read_answer(body: Mapping[str, Any], study_id: str, ai_type: AiType) -> Answ
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise Unclear(f"眼底平台的应答形状不对：data{'.' if where else ''}{where}。") from None
-    answer = Answer(
+    answer = StudyAnswer(
         study_id=study_id,
         ai_type=ai_type,
         ultra_wide=parsed.ultra_wide_result if ai_type.is_ultra_wide else None,
@@ -221,7 +221,7 @@ def read_answer(body: Mapping[str, Any], study_id: str, ai_type: AiType) -> Answ
     return Processing(study_id=study_id, ai_type=ai_type, why=why) if why else answer
 
 
-def _pending(answer: Answer) -> str:
+def _pending(answer: StudyAnswer) -> str:
     """What is still waited for; "" where nothing is."""
     if answer.ai_type.is_ultra_wide:
         found = answer.ultra_wide

@@ -7,7 +7,7 @@ may have it: `was_received` tells.
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from urllib.parse import quote, urlsplit
 import stamina
 
 from imaging.errors import NotConfigured, Refused, Unclear, Unreachable
-from imaging.fundus.answer import Answer, Processing, read_answer
+from imaging.fundus.answer import Processing, StudyAnswer, read_answer
 from imaging.fundus.signing import CLOSED, NAME, Credential, Signer, code_of, refused
 from imaging.fundus.study import EyeImage, Study, Way, checked_study_id, plan
 from imaging.fundus.terms import CODES, NO_DATA, OK, PROCESSING, AiType
-from imaging.wire import Reply, Wire, checked_url, here
+from imaging.wire import OffLoop, Reply, Wire, checked_url, here
 
 _QUERY_ATTEMPTS = 3
 _ANSWER_MAX = 32 * 2**20
@@ -68,9 +68,9 @@ class FundusClient:
         rules: FundusRules,
         *,
         clock: Callable[[], float] = time.time,
-        apart: Callable[[Callable[[], Any]], Awaitable[Any]] = here,
+        off_loop: OffLoop = here,
     ) -> None:
-        """clock: unix seconds, for signatures and the study's date. apart: as `Wire` has it."""
+        """clock: unix seconds, for signatures and the study's date. off_loop: as `Wire` has it."""
         if not rules.base_url:
             raise NotConfigured("没有配置眼底平台的地址：请设置 imaging.fundus.base_url。")
         self._base = checked_url(rules.base_url, "imaging.fundus.base_url", allow_http=rules.allow_http).rstrip("/")
@@ -80,7 +80,7 @@ class FundusClient:
         self._wire = Wire(
             NAME,
             "imaging.fundus",
-            apart=apart,
+            off_loop=off_loop,
             connect_timeout_s=rules.connect_timeout_s,
             timeout_s=rules.timeout_s,
             ca_file=rules.ca_file,
@@ -107,7 +107,7 @@ class FundusClient:
         way = plan(study.images, study.ai_type)
         credential = self._credential(study.ai_type)
         if way is Way.BASE64:
-            images = await self._wire.apart(partial(_encoded, study.images))
+            images = await self._wire.off_loop(partial(_encoded, study.images))
             payload = {**self._fields(study), "images": images}
             url = self._url("studyupload/v2", credential)
             reply = await self._wire.call("POST", url, headers=self._headers(credential), body=payload)
@@ -118,7 +118,7 @@ class FundusClient:
             raise refused(code, message, study.ai_type, credential)
         return way
 
-    async def query(self, study_id: str, ai_type: AiType, *, need_report: bool = True) -> Answer | Processing:
+    async def query(self, study_id: str, ai_type: AiType, *, need_report: bool = True) -> StudyAnswer | Processing:
         """Ask once how it stands, again where the network failed. need_report: a PDF, too.
 
         Raises Refused of code 10003 where the back end has no such study.
@@ -155,7 +155,7 @@ class FundusClient:
         *,
         need_report: bool = True,
         on_processing: Callable[[Processing, int, int], None] = lambda state, poll, polls: None,
-    ) -> Answer | Processing:
+    ) -> StudyAnswer | Processing:
         """Query as often as the rules allow; Processing where it is still not done then.
 
         on_processing: told after each query that found nothing yet, with its number and how many there may be.
@@ -163,7 +163,7 @@ class FundusClient:
         polls = self.rules.polls(ai_type)
         for poll in range(1, polls + 1):
             found = await self.query(study_id, ai_type, need_report=need_report)
-            if isinstance(found, Answer):
+            if isinstance(found, StudyAnswer):
                 return found
             on_processing(found, poll, polls)
             if poll < polls:
@@ -219,7 +219,7 @@ class FundusClient:
             files = {"file": (image.picture.path.name, file, image.picture.media_type)}
             return await self._wire.call("POST", url, headers=headers, form=form, files=files)
 
-    async def _asked(self, payload: Mapping[str, Any], credential: Credential) -> Answer | Processing:
+    async def _asked(self, payload: Mapping[str, Any], credential: Credential) -> StudyAnswer | Processing:
         """One attempt."""
         url = self._url("queryEyeAIResult", credential)
         timeout_s = self.rules.timeout_s / 4

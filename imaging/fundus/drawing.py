@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imaging.fundus.answer import Answer
+from imaging.fundus.answer import StudyAnswer
 from imaging.fundus.marks import Box, Mark, Point, marks_of
 from imaging.fundus.terms import MARKS, Eye
 from imaging.pictures import open_rgb
@@ -48,7 +48,7 @@ def overlay(path: Path, marks: Sequence[Mark], eye: Eye) -> bytes:
     return bytes(encoded)
 
 
-def marks_for(answer: Answer, eye: Eye, eyes: Sequence[Eye]) -> tuple[Sequence[Mark], Eye, str]:
+def marks_for(answer: StudyAnswer, eye: Eye, eyes: Sequence[Eye]) -> tuple[Sequence[Mark], Eye, str]:
     """What may be drawn on one picture, over which eye, or why nothing: the answer speaks of eyes, not of pictures.
 
     eyes: of all pictures that were sent, this one's too.

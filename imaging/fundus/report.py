@@ -7,7 +7,7 @@ that the answer does not say.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from imaging.fundus.answer import Answer, Diagnosis, EyeDetail, UltraWide
+from imaging.fundus.answer import Diagnosis, EyeDetail, StudyAnswer, UltraWide
 from imaging.fundus.marks import Mark, State, marks_of
 from imaging.fundus.report_45 import NOT_TOLD, report_45
 from imaging.fundus.terms import DISEASES, MARKS, SIGNS, Eye
@@ -19,7 +19,7 @@ HINT = "> 以上为 AI 辅助分析结果，不能代替诊断，请眼科医生
 Names = Sequence[tuple[str, Eye]]
 
 
-def report(answer: Answer, images: Names, *, http_host: str | None = None) -> str:
+def report(answer: StudyAnswer, images: Names, *, http_host: str | None = None) -> str:
     """Markdown. images: names and eyes of what was sent, if that is known. http_host: whose http links are links."""
     title = "超广角眼底 AI 分析结果" if answer.ai_type.is_ultra_wide else "45° 眼底 AI 分析结果"
     lines = [
@@ -42,7 +42,7 @@ def report(answer: Answer, images: Names, *, http_host: str | None = None) -> st
     return "\n".join(lines) + "\n"
 
 
-def _images(answer: Answer, images: Names) -> str:
+def _images(answer: StudyAnswer, images: Names) -> str:
     named = "、".join(f"{plain(name)}({eye.label})" for name, eye in images)
     return named or f"检查号 {answer.study_id}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from imaging.fundus.answer import Answer, Description, DiseaseResult, MultipleDiseases
+from imaging.fundus.answer import Description, DiseaseResult, MultipleDiseases, StudyAnswer
 from imaging.fundus.terms import DONE, AiType, Eye, state_text
 from imaging.markdown import plain
 
@@ -34,7 +34,7 @@ _NEGATIVE = ("无", "否", "未见")
 _POSITIVE = ("有", "是", "轻度", "中度", "重度", "增殖")
 
 
-def report_45(answer: Answer) -> Iterator[str]:
+def report_45(answer: StudyAnswer) -> Iterator[str]:
     yield from _basics(answer)
     if answer.ai_type is not AiType.DISEASES:
         yield from _glaucoma(answer)
@@ -52,7 +52,7 @@ def report_45(answer: Answer) -> Iterator[str]:
     yield ""
 
 
-def _basics(answer: Answer) -> Iterator[str]:
+def _basics(answer: StudyAnswer) -> Iterator[str]:
     yield "### 📋 基本信息"
     yield ""
     yield f"- 分析类型:{answer.ai_type.label}"
@@ -63,7 +63,7 @@ def _basics(answer: Answer) -> Iterator[str]:
     yield ""
 
 
-def _glaucoma(answer: Answer) -> Iterator[str]:
+def _glaucoma(answer: StudyAnswer) -> Iterator[str]:
     yield "### 🔍 青光眼分析"
     yield ""
     yield "| 眼别 | 结果 |"
@@ -108,7 +108,7 @@ def _is_positive(key: str, value: str) -> bool | None:
     return None
 
 
-def _overall(answer: Answer) -> Iterator[str]:
+def _overall(answer: StudyAnswer) -> Iterator[str]:
     """Says again what is above and needs a look; says nothing of what was not judged."""
     lines = []
     for glaucoma in answer.glaucoma:

@@ -5,7 +5,7 @@ The model runs on a KServe-v2 server or in this process; see retina_contract.py 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from imaging.retina.parameters import Parameters, invalid
 from imaging.retina.report import Cut, Report
 from imaging.retina.server import Server
 from imaging.retina.zones import zones_of
-from imaging.wire import here
+from imaging.wire import OffLoop, here
 
 __all__ = ["Retina", "RetinaRules"]
 
@@ -40,15 +40,15 @@ class _Batch:
 class Retina:
     """One model. Nothing is connected or loaded before it is asked for."""
 
-    def __init__(self, rules: RetinaRules, *, apart: Callable[[Callable[[], Any]], Awaitable[Any]] = here) -> None:
-        """apart: as `Wire` has it. Raises InputInvalid of an unusable server_url or ca_file."""
+    def __init__(self, rules: RetinaRules, *, off_loop: OffLoop = here) -> None:
+        """off_loop: as `Wire` has it. Raises InputInvalid of an unusable server_url or ca_file."""
         self.rules = rules
-        self._apart = apart
+        self._off_loop = off_loop
         self._runner: Runner | None = None
         if rules.server_url:
-            self._runner = Server(rules.server_url, rules, apart=apart)
+            self._runner = Server(rules.server_url, rules, off_loop=off_loop)
         elif rules.model_path:
-            self._runner = LocalModel(rules.model_path, rules, apart=apart)
+            self._runner = LocalModel(rules.model_path, rules, off_loop=off_loop)
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,8 +84,8 @@ class Retina:
         progress: gets 0..1 and a short text. Raises InputInvalid, NotConfigured, Unreachable, Unclear, Refused, Failed.
         """
         runner = self._configured()
-        info = await self._apart(partial(look, path, slices_max=self.rules.slices_max))
-        cuts = await self._apart(partial(plan, info, parameters))
+        info = await self._off_loop(partial(look, path, slices_max=self.rules.slices_max))
+        cuts = await self._off_loop(partial(plan, info, parameters))
         contract = await runner.contract()
         report = Report(contract, info, parameters, into=into)
         reading = _Reading(path, info, cuts, contract, self.rules)
@@ -93,7 +93,7 @@ class Retina:
         done, is_whole = 0, False
         try:
             while True:
-                batch = await self._apart(reading.take)
+                batch = await self._off_loop(reading.take)
                 if batch is not None:
                     underway.append(asyncio.create_task(self._judge(runner, contract, batch, report)))
                 if not underway:
@@ -101,20 +101,20 @@ class Retina:
                 if batch is None or len(underway) >= runner.at_once:
                     done += await underway.popleft()
                     progress(done / len(cuts), f"已分析 {done}/{len(cuts)} 个区域")
-            result = await self._apart(report.result)
+            result = await self._off_loop(report.result)
             is_whole = True
             return result  # type: ignore[no-any-return]
         finally:
             for task in underway:
                 task.cancel()
             await asyncio.gather(*underway, return_exceptions=True)
-            await self._apart(reading.close)
+            await self._off_loop(reading.close)
             if not is_whole:
-                await self._apart(report.discard)
+                await self._off_loop(report.discard)
 
     async def _judge(self, runner: Runner, contract: Contract, batch: _Batch, report: Report) -> int:
         answer = await runner.run(contract, batch.pictures)
-        await self._apart(partial(self._report, answer, contract, batch, report))
+        await self._off_loop(partial(self._report, answer, contract, batch, report))
         return len(batch.cuts)
 
     def _report(self, answer: Arrays, contract: Contract, batch: _Batch, report: Report) -> None:

@@ -5,7 +5,7 @@ map output (batch, labels, height, width), or both. Maps may have one channel mo
 then none of them. Nothing else of the model is looked at.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,7 +22,6 @@ _BATCH_MAX = 32 * 2**20
 # Of an answer, and of a request, to a model that takes no less.
 ANSWER_MAX = 256 * 2**20
 
-Apart = Callable[[Callable[[], Any]], Awaitable[Any]]
 Arrays = Mapping[str, npt.NDArray[Any]]
 Activation = Literal["none", "sigmoid", "softmax"]
 

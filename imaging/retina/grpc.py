@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.errors import Failed, ImagingError, Refused, Unauthorized, Unclear, Unreachable
-from imaging.retina.contract import ANSWER_MAX, SECTION, Apart, Arrays, Contract, RetinaRules, one_line
-from imaging.wire import trusting
+from imaging.retina.contract import ANSWER_MAX, SECTION, Arrays, Contract, RetinaRules, one_line
+from imaging.wire import OffLoop, trusting
 
 # It would write addresses to stderr by itself, and asks this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -33,7 +33,7 @@ _TYPED = {"FP32": "fp32_contents", "FP64": "fp64_contents"}
 
 
 class GrpcLink:
-    def __init__(self, parts: SplitResult, rules: RetinaRules, *, name: str, apart: Apart) -> None:
+    def __init__(self, parts: SplitResult, rules: RetinaRules, *, name: str, off_loop: OffLoop) -> None:
         """Raises InputInvalid of an unusable ca_file."""
         if rules.ca_file is not None:
             trusting(rules.ca_file, f"{SECTION}.ca_file")
@@ -41,7 +41,7 @@ class GrpcLink:
         self._is_tls = parts.scheme == "https"
         self._rules = rules
         self._name = name
-        self._apart = apart
+        self._off_loop = off_loop
         self._of = {"model_name": rules.model_name, "model_version": rules.model_version}
         self._opened: Any = None
 
@@ -67,9 +67,9 @@ class GrpcLink:
 
     async def run(self, contract: Contract, pictures: npt.NDArray[Any]) -> Arrays:
         """Raises Unreachable, Unclear, Refused, and Failed of an answer that is no tensors."""
-        inputs, outputs = await self._apart(partial(_request, contract, pictures))
+        inputs, outputs = await self._off_loop(partial(_request, contract, pictures))
         result = await self._asked("infer", self._rules.timeout_s, **self._of, inputs=inputs, outputs=outputs)
-        return await self._apart(partial(_arrays, result, contract))  # type: ignore[no-any-return]
+        return await self._off_loop(partial(_arrays, result, contract))  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         opened, self._opened = self._opened, None

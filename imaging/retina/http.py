@@ -9,8 +9,8 @@ import numpy.typing as npt
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from imaging.errors import Failed, Refused, Unauthorized, Unclear
-from imaging.retina.contract import ANSWER_MAX, SECTION, Apart, Arrays, Contract, RetinaRules, one_line
-from imaging.wire import Answer, Wire
+from imaging.retina.contract import ANSWER_MAX, SECTION, Arrays, Contract, RetinaRules, one_line
+from imaging.wire import OffLoop, RawReply, Wire
 
 # Names and shapes come before the tensors.
 _CONTENT_MAX = ANSWER_MAX + 2**20
@@ -18,18 +18,18 @@ _HEADER = "inference-header-content-length"
 
 
 class HttpLink:
-    def __init__(self, parts: SplitResult, rules: RetinaRules, *, name: str, apart: Apart) -> None:
+    def __init__(self, parts: SplitResult, rules: RetinaRules, *, name: str, off_loop: OffLoop) -> None:
         """Raises InputInvalid of an unusable ca_file."""
         self._rules = rules
         self._name = name
-        self._apart = apart
+        self._off_loop = off_loop
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/v2"
         version = f"/versions/{rules.model_version}" if rules.model_version else ""
         self._model = f"{self._base}/models/{rules.model_name}{version}"
         self._wire = Wire(
             name,
             SECTION,
-            apart=apart,
+            off_loop=off_loop,
             connect_timeout_s=rules.connect_timeout_s,
             timeout_s=rules.timeout_s,
             ca_file=rules.ca_file,
@@ -52,23 +52,23 @@ class HttpLink:
 
     async def run(self, contract: Contract, pictures: npt.NDArray[Any]) -> Arrays:
         """Raises Unreachable, Unclear, Refused, and Failed of an answer that is no tensors."""
-        content, size = await self._apart(partial(_request, contract, pictures))
+        content, size = await self._off_loop(partial(_request, contract, pictures))
         headers = {"Inference-Header-Content-Length": str(size), "Content-Type": "application/octet-stream"}
         answer = await self._wire.exchange("POST", f"{self._model}/infer", headers=headers, content=content)
         self._check(answer)
-        return await self._apart(partial(_arrays, answer, contract))  # type: ignore[no-any-return]
+        return await self._off_loop(partial(_arrays, answer, contract))  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         await self._wire.close()
 
-    async def _told(self, answer: Answer) -> Any:
+    async def _told(self, answer: RawReply) -> Any:
         self._check(answer)
         try:
-            return await self._apart(partial(json.loads, answer.content))
+            return await self._off_loop(partial(json.loads, answer.content))
         except (ValueError, RecursionError):
             raise Unclear(f"{self._name}的应答不是有效的 JSON。", code=str(answer.status)) from None
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: RawReply) -> None:
         code = str(answer.status)
         if answer.status in (401, 403):
             raise Unauthorized(f"{self._name}拒绝访问（HTTP {code}）。", code=code)
@@ -86,7 +86,7 @@ def _request(contract: Contract, pictures: npt.NDArray[Any]) -> tuple[bytes, int
     return content, size
 
 
-def _arrays(answer: Answer, contract: Contract) -> Arrays:
+def _arrays(answer: RawReply, contract: Contract) -> Arrays:
     try:
         result = InferenceServerClient.parse_response_body(answer.content, header_length=answer.headers.get(_HEADER))
         found = {name: result.as_numpy(name) for name in contract.outputs}

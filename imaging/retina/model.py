@@ -10,7 +10,8 @@ from typing import Any
 import numpy.typing as npt
 
 from imaging.errors import Failed, NotConfigured
-from imaging.retina.contract import SECTION, Apart, Arrays, Contract, RetinaRules, Tensor, contract_of
+from imaging.retina.contract import SECTION, Arrays, Contract, RetinaRules, Tensor, contract_of
+from imaging.wire import OffLoop
 from inference.errors import ModelError
 from inference.runtime import failures, onnxruntime, open_session
 
@@ -24,10 +25,10 @@ class LocalModel:
 
     at_once = 1
 
-    def __init__(self, path: Path, rules: RetinaRules, *, apart: Apart) -> None:
+    def __init__(self, path: Path, rules: RetinaRules, *, off_loop: OffLoop) -> None:
         self._path = path
         self._rules = rules
-        self._apart = apart
+        self._off_loop = off_loop
         self._lock = asyncio.Lock()
         self._loaded: tuple[Any, Contract] | None = None
 
@@ -38,7 +39,7 @@ class LocalModel:
     async def run(self, contract: Contract, pictures: npt.NDArray[Any]) -> Arrays:
         """Raises Failed."""
         session, _ = await self._session()
-        return await self._apart(partial(self._run, session, contract, pictures))  # type: ignore[no-any-return]
+        return await self._off_loop(partial(self._run, session, contract, pictures))  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         self._loaded = None
@@ -46,7 +47,7 @@ class LocalModel:
     async def _session(self) -> tuple[Any, Contract]:
         async with self._lock:
             if self._loaded is None:
-                self._loaded = await self._apart(self._load)
+                self._loaded = await self._off_loop(self._load)
             return self._loaded
 
     def _load(self) -> tuple[Any, Contract]:

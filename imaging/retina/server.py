@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imaging.errors import InputInvalid, NotConfigured, Unclear, Unreachable
-from imaging.retina.contract import SECTION, Apart, Arrays, Contract, RetinaRules, Tensor, contract_of
-from imaging.wire import checked_url
+from imaging.retina.contract import SECTION, Arrays, Contract, RetinaRules, Tensor, contract_of
+from imaging.wire import OffLoop, checked_url
 
 NAME = "OCT 推理服务"
 _FIELD = f"{SECTION}.server_url"
@@ -66,14 +66,14 @@ class Link(Protocol):
 class Server:
     """One connection, made when it is first needed."""
 
-    def __init__(self, url: str, rules: RetinaRules, *, apart: Apart) -> None:
+    def __init__(self, url: str, rules: RetinaRules, *, off_loop: OffLoop) -> None:
         """Raises InputInvalid of an unusable server_url or ca_file, NotConfigured of no model_name."""
         if not rules.model_name:
             raise NotConfigured(f"{SECTION}.model_name：没有设置，应为推理服务上的模型名。")
         self.at_once = rules.requests_max
         self._rules = rules
         self._name = rules.model_name
-        self._link = _link(_parts(url, rules), rules, apart)
+        self._link = _link(_parts(url, rules), rules, off_loop)
 
     async def contract(self, *, within_s: float | None = None) -> Contract:
         """Raises Unreachable (away, or the model is not ready), Unclear, Refused (no such model), NotConfigured."""
@@ -122,12 +122,12 @@ def _parts(url: str, rules: RetinaRules) -> SplitResult:
     return parts
 
 
-def _link(parts: SplitResult, rules: RetinaRules, apart: Apart) -> Link:
+def _link(parts: SplitResult, rules: RetinaRules, off_loop: OffLoop) -> Link:
     # Each of them brings a large library along.
     if rules.protocol == "grpc":
         from imaging.retina.grpc import GrpcLink
 
-        return GrpcLink(parts, rules, name=NAME, apart=apart)
+        return GrpcLink(parts, rules, name=NAME, off_loop=off_loop)
     from imaging.retina.http import HttpLink
 
-    return HttpLink(parts, rules, name=NAME, apart=apart)
+    return HttpLink(parts, rules, name=NAME, off_loop=off_loop)

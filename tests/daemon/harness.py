@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from daemon.app import Parts
+from daemon.app import Composition
 from daemon.app import serving as daemon_serving
 from daemon.config import Settings, load
 from tests.daemon.scenes import LABELS
@@ -63,7 +63,7 @@ class Events:
 
 @dataclass
 class Daemon:
-    parts: Parts
+    parts: Composition
     settings: Settings
     http: httpx.AsyncClient
     address: str

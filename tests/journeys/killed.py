@@ -23,7 +23,7 @@ from daemon.health import Health
 from daemon.services import read
 from daemon.services.correct import Add, Corrections, Void
 from daemon.services.observe import ObserveRules, observe, shows
-from daemon.services.settle import Answer, settle
+from daemon.services.settle import Choice, settle
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
 from daemon.storage import migrate
@@ -145,7 +145,7 @@ class Client:
                 await shows(self._unit, run, f"cam-{self.surgery_id}", frozenset({label_of(step)}))
                 await observe(self._unit, run, CANDIDATES, self._seen(step, intent, again), RULES, now)
             case "answer":
-                answer = Answer(word=intent["word"], doctor_id="D1001", source=Source.TOUCH)
+                answer = Choice(word=intent["word"], doctor_id="D1001", source=Source.TOUCH)
                 try:
                     await settle(self._unit, self.surgery_id, intent["confirmation"], answer, now)
                 except ConfirmationAlreadyResolved:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech.alike import SoundAlike, sound_alikes
 from speech.answers import Meaning, Understood, understand
 from speech.mentions import AnswerOption
 from speech.phrases import phrases
+from speech.sound_alikes import SoundAlike, sound_alikes
 from tests.speech.utterances import LONG, ONE, PRODUCTS, SEWN, THREADS, THREE, TWO, UTTERANCES, Utterance
 
 CHATTER = st.text("今天气好医生病人手术血压给我看快慢灯光台上边药水", max_size=6)

@@ -15,7 +15,7 @@ from aip import AipSpeech
 
 from speech.audio import wav_bytes
 from speech.baidu import BaiduRecognizer, BaiduSynthesizer
-from speech.baidu_wire import BaiduRules, Secret
+from speech.baidu_http import BaiduRules, Secret
 from speech.errors import (
     NotUnderstood,
     ProviderFailed,

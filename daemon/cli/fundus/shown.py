@@ -10,7 +10,7 @@ from rich.markup import escape
 from daemon.cli.options import console
 from daemon.cli.said import say
 from imaging.errors import ImagingError, Unclear
-from imaging.fundus.answer import Answer, Processing
+from imaging.fundus.answer import Processing, StudyAnswer
 from imaging.fundus.client import FundusClient, FundusRules
 from imaging.fundus.drawing import marks_for, overlay
 from imaging.fundus.report import report
@@ -46,7 +46,7 @@ def looked_at(paths: Sequence[Path], eyes: Sequence[str], ai_type: AiType) -> tu
     return tuple(images)
 
 
-async def analyzed(rules: FundusRules, study: Study, *, need_report: bool) -> Answer | Processing:
+async def analyzed(rules: FundusRules, study: Study, *, need_report: bool) -> StudyAnswer | Processing:
     """Sent once; where it is unclear whether it arrived, the back end is asked."""
     way = plan(study.images, study.ai_type)
     if study.camera and way is Way.BASE64:
@@ -64,14 +64,14 @@ async def analyzed(rules: FundusRules, study: Study, *, need_report: bool) -> An
 
 async def asked(
     rules: FundusRules, study_id: str, ai_type: AiType, *, need_report: bool, waits: bool
-) -> Answer | Processing:
+) -> StudyAnswer | Processing:
     async with FundusClient(rules) as client:
         if waits:
             return await _waited(client, study_id, ai_type, need_report=need_report)
         return await client.query(study_id, ai_type, need_report=need_report)
 
 
-def show(found: Answer | Processing, images: Sequence[EyeImage], rules: FundusRules, out: Path | None) -> int:
+def show(found: StudyAnswer | Processing, images: Sequence[EyeImage], rules: FundusRules, out: Path | None) -> int:
     """Print and keep the report; the exit code."""
     if isinstance(found, Processing):
         say(f"{found.why}，还没有结果。稍后查询：{_later(found.study_id, found.ai_type)}")
@@ -104,7 +104,9 @@ async def _submitted(client: FundusClient, study: Study) -> None:
         raise ImagingError(f"{error.message}已确认没有送达，可以再次提交。", code=error.code) from None
 
 
-async def _waited(client: FundusClient, study_id: str, ai_type: AiType, *, need_report: bool) -> Answer | Processing:
+async def _waited(
+    client: FundusClient, study_id: str, ai_type: AiType, *, need_report: bool
+) -> StudyAnswer | Processing:
     show_on = console(err=True)
     with show_on.status("等待分析") as status:
 
@@ -120,7 +122,7 @@ def _later(study_id: str, ai_type: AiType) -> str:
     return f"orwatch fundus result {study_id} --ai-type {int(ai_type)}"
 
 
-def _draw_overlays(answer: Answer, images: Sequence[EyeImage], out: Path) -> None:
+def _draw_overlays(answer: StudyAnswer, images: Sequence[EyeImage], out: Path) -> None:
     eyes = [image.eye for image in images]
     for index, image in enumerate(images, start=1):
         marks, eye, why = marks_for(answer, image.eye, eyes)

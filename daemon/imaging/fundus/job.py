@@ -11,7 +11,7 @@ from daemon.domain.imaging import Job, JobKind
 from daemon.imaging.jobs.folder import MADE
 from daemon.imaging.jobs.steps import Done, NotYet, Step, Work
 from imaging.errors import Failed
-from imaging.fundus.answer import Answer, Processing
+from imaging.fundus.answer import Processing, StudyAnswer
 from imaging.fundus.client import FundusClient
 from imaging.fundus.drawing import marks_for, overlay
 from imaging.fundus.report import report
@@ -101,7 +101,7 @@ class FundusGateway:
         result = await off_loop(self._written, work, found)
         return Done(output={}, message=found.state, result=result)
 
-    def _written(self, work: Work, answer: Answer) -> dict[str, Any]:
+    def _written(self, work: Work, answer: StudyAnswer) -> dict[str, Any]:
         """What a person looks at, in the job's folder; what a program reads, as the result. Blocking."""
         made = work.folder / MADE
         made.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def _study(study_id: str, inputs: Mapping[str, Any], paths: Sequence[Path]) -> S
 
 
 def _overlays(
-    answer: Answer, images: Sequence[tuple[str, Eye]], paths: Sequence[Path], made: Path
+    answer: StudyAnswer, images: Sequence[tuple[str, Eye]], paths: Sequence[Path], made: Path
 ) -> tuple[list[int], list[str]]:
     """The numbers of the pictures that were drawn over, and why others could not be."""
     drawn, notes, eyes = list[int](), list[str](), [eye for _, eye in images]
@@ -174,7 +174,7 @@ def _overlays(
     return drawn, notes
 
 
-def _signs(answer: Answer, eye: Eye) -> dict[str, int]:
+def _signs(answer: StudyAnswer, eye: Eye) -> dict[str, int]:
     """By English id, those that were reported."""
     detail = answer.ultra_wide.detail(eye) if answer.ultra_wide else None
     if detail is None:

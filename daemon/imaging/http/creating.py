@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from daemon.api.context import Context, Parts, now
+from daemon.api.context import Context, Injected, now
 from daemon.api.corrections import IdempotencyKey
 from daemon.api.errors import answers
 from daemon.bridge import off_loop
@@ -56,7 +56,7 @@ _CREATING = answers(
     },
 )
 async def analyse_slide(
-    request: Request, response: Response, client: Client, parts: Parts, idempotency_key: IdempotencyKey = None
+    request: Request, response: Response, client: Client, parts: Injected, idempotency_key: IdempotencyKey = None
 ) -> JobResponse:
     """上传切片（multipart 字段 `slide`），或给出服务器上允许目录内的路径（JSON 字段 `path`）；立即返回任务。"""
     async with creation(parts, JobKind.PATHOLOGY, request, client) as draft:
@@ -90,7 +90,7 @@ async def analyse_slide(
     openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": StudyRequest.model_json_schema()}}}},
 )
 async def analyse_fundus(
-    request: Request, response: Response, client: Client, parts: Parts, idempotency_key: IdempotencyKey = None
+    request: Request, response: Response, client: Client, parts: Injected, idempotency_key: IdempotencyKey = None
 ) -> JobResponse:
     """1 至 20 张图像（multipart 字段 `images`，JPEG、PNG 或 DICOM）；眼别由文件名推断，或由 `eyes` 逐张指定。"""
     async with creation(parts, JobKind.FUNDUS, request, client) as draft:

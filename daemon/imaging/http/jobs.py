@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 
-from daemon.api.context import Context, Parts, now
+from daemon.api.context import Context, Injected, now
 from daemon.api.errors import answers
 from daemon.bridge import off_loop
 from daemon.domain import errors
@@ -40,7 +40,7 @@ def _gives(description: str, *media_types: str) -> dict[int | str, dict[str, Any
 @router.get("/jobs", summary="影像任务列表", responses=answers())
 async def listed(
     client: Client,
-    parts: Parts,
+    parts: Injected,
     kind: JobKind | None = None,
     state: JobState | None = None,
     before: Annotated[UUID | None, Query(description="上一页最后一个任务的编号")] = None,
@@ -52,7 +52,7 @@ async def listed(
 
 
 @router.get("/jobs/{job_id}", summary="影像任务", responses=answers(errors.ImagingJobNotFound))
-async def read(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+async def read(job_id: JobId, client: Client, parts: Injected) -> JobResponse:
     """状态、当前步骤与进度；完成后含结果。"""
     job, files = await parts.imaging.get(job_id, client, "read", now())
     return job_response(job, files, parts.local)
@@ -63,7 +63,7 @@ async def read(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
     summary="取消影像任务",
     responses=answers(errors.ImagingJobNotFound, errors.ImagingJobEnded),
 )
-async def cancel(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+async def cancel(job_id: JobId, client: Client, parts: Injected) -> JobResponse:
     """停止后续步骤；已提交到后台的内容不会撤回。"""
     return job_response(await parts.imaging.cancel(job_id, client, now()), None, parts.local)
 
@@ -73,13 +73,13 @@ async def cancel(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
     summary="重试失败的影像任务",
     responses=answers(errors.ImagingJobNotFound, errors.ImagingJobNotFailed),
 )
-async def retry(job_id: JobId, client: Client, parts: Parts) -> JobResponse:
+async def retry(job_id: JobId, client: Client, parts: Injected) -> JobResponse:
     """从失败的步骤继续。对 `OUTCOME_UNKNOWN`，请先在后台核对：重试会再次执行该步骤。"""
     return job_response(await parts.imaging.retry(job_id, client, now()), None, parts.local)
 
 
 @router.get("/jobs/{job_id}/accesses", summary="访问记录", responses=answers(errors.ImagingJobNotFound))
-async def accesses(job_id: JobId, client: Auditor, parts: Parts) -> AccessList:
+async def accesses(job_id: JobId, client: Auditor, parts: Injected) -> AccessList:
     """谁在何时、从哪里、做了什么；这次查询也会记下。"""
     rows = await parts.imaging.accesses(job_id, client, now())
     return AccessList(
@@ -93,7 +93,7 @@ async def accesses(job_id: JobId, client: Auditor, parts: Parts) -> AccessList:
 
 
 @router.get("/jobs/{job_id}/deliveries", summary="webhook 送达情况", responses=answers(errors.ImagingJobNotFound))
-async def deliveries(job_id: JobId, client: Client, parts: Parts) -> DeliveryList:
+async def deliveries(job_id: JobId, client: Client, parts: Injected) -> DeliveryList:
     """结果是否已送达、试了几次、下次何时；地址本身不显示，只显示主机。"""
     rows = await parts.imaging.deliveries(job_id, client, now())
     return DeliveryList(
@@ -122,7 +122,7 @@ async def deliveries(job_id: JobId, client: Client, parts: Parts) -> DeliveryLis
         **_gives("Markdown 报告", "text/markdown"),
     },
 )
-async def report(job_id: JobId, client: Client, parts: Parts) -> PlainTextResponse:
+async def report(job_id: JobId, client: Client, parts: Injected) -> PlainTextResponse:
     job, _ = await parts.imaging.get(job_id, client, "report", now())
     if job.result is None or "report" not in job.result:
         raise errors.ImagingResultNotReady(f"任务还没有报告（{job.state.value}）。", job_id=str(job_id))
@@ -138,7 +138,7 @@ async def report(job_id: JobId, client: Client, parts: Parts) -> PlainTextRespon
         **_gives("文件", "application/octet-stream"),
     },
 )
-async def file(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+async def file(job_id: JobId, number: int, client: Client, parts: Injected) -> FileResponse:
     _, found, path = await parts.imaging.file(job_id, number, client, "file", now())
     # As a download: what was uploaded must not run as a page of ours.
     return FileResponse(path, media_type="application/octet-stream", filename=found.name, headers=_PRIVATE)
@@ -153,7 +153,7 @@ async def file(job_id: JobId, number: int, client: Client, parts: Parts) -> File
         **_gives("后台的应答，未作改动", "application/json"),
     },
 )
-async def answer(job_id: JobId, client: Client, parts: Parts) -> FileResponse:
+async def answer(job_id: JobId, client: Client, parts: Injected) -> FileResponse:
     path = await parts.imaging.made(job_id, ("answer.json",), client, "answer", now())
     return FileResponse(path, media_type="application/json", headers=_PRIVATE)
 
@@ -167,7 +167,7 @@ async def answer(job_id: JobId, client: Client, parts: Parts) -> FileResponse:
         **_gives("图片", "image/jpeg", "image/png"),
     },
 )
-async def overlay(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+async def overlay(job_id: JobId, number: int, client: Client, parts: Injected) -> FileResponse:
     """后台给出的分割与检测结果，画在原图上。"""
     names = (f"overlay_{number:02d}.jpg", f"overlay_{number:02d}.png")
     path = await parts.imaging.made(job_id, names, client, "overlay", now())
@@ -183,7 +183,7 @@ async def overlay(job_id: JobId, number: int, client: Client, parts: Parts) -> F
         **_gives("标签图：0 为背景，k 为第 k 个标签", "image/png"),
     },
 )
-async def mask(job_id: JobId, number: int, client: Client, parts: Parts) -> FileResponse:
+async def mask(job_id: JobId, number: int, client: Client, parts: Injected) -> FileResponse:
     """结果中 `mask` 所指的图，大小与该区域相同。"""
     path = await parts.imaging.made(job_id, (f"mask_{number:04d}.png",), client, "mask", now())
     return FileResponse(path, media_type="image/png", headers=_PRIVATE)
@@ -198,7 +198,7 @@ async def mask(job_id: JobId, number: int, client: Client, parts: Parts) -> File
         **_gives("DeepZoom 描述", "application/xml"),
     },
 )
-async def slide(job_id: JobId, client: Client, parts: Parts) -> Response:
+async def slide(job_id: JobId, client: Client, parts: Injected) -> Response:
     from imaging.pathology.slides import dzi
 
     path = await _slide(job_id, client, parts, "preview")
@@ -215,7 +215,7 @@ async def slide(job_id: JobId, client: Client, parts: Parts) -> Response:
         **_gives("瓦片", "image/jpeg"),
     },
 )
-async def tile(job_id: JobId, level: int, column: int, row: int, _client: Client, parts: Parts) -> Response:
+async def tile(job_id: JobId, level: int, column: int, row: int, _client: Client, parts: Injected) -> Response:
     from imaging.pathology.slides import tile as slide_tile
 
     # The look at the descriptor before it is the access; hundreds of tiles are not hundreds of accesses.

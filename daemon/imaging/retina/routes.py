@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from daemon.api.context import Context, Parts, now
+from daemon.api.context import Context, Injected, now
 from daemon.api.errors import AlsoInErrors, answers
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
@@ -93,7 +93,7 @@ _INVOKING = answers(
     response_class=Response,
     responses={200: {"description": "可用"}, 400: {"description": "不可用或未配置"}},
 )
-async def ping(parts: Parts) -> Response:
+async def ping(parts: Injected) -> Response:
     """200 或 400，无内容；无需密钥。"""
     is_ready = parts.retina is not None and await parts.retina.is_ready()
     return Response(status_code=200 if is_ready else 400)
@@ -118,7 +118,7 @@ async def ping(parts: Parts) -> Response:
         }
     },
 )
-async def invoke(request: Request, client: Client, parts: Parts, headers: _Headers) -> Invoked:
+async def invoke(request: Request, client: Client, parts: Injected, headers: _Headers) -> Invoked:
     """PNG、JPEG 或 DICOM（含多帧）一份，multipart 字段 `image`；立即返回，结果发往 webhook。"""
     async with creation(parts, JobKind.RETINA, request, client) as draft:
         desk = _desk(parts)
@@ -134,7 +134,7 @@ async def invoke(request: Request, client: Client, parts: Parts, headers: _Heade
 
 
 @router.post("/bucket_invocations", summary="分析存储桶中的 OCT 图像或文件夹", responses=_INVOKING)
-async def invoke_bucket(client: Client, parts: Parts, headers: _BucketHeaders) -> Invoked:
+async def invoke_bucket(client: Client, parts: Injected, headers: _BucketHeaders) -> Invoked:
     """GCS，或配置所指的 S3；立即返回，结果逐个发往 webhook。"""
     retina = parts.settings.imaging.retina
     store = Store(
@@ -147,7 +147,7 @@ async def invoke_bucket(client: Client, parts: Parts, headers: _BucketHeaders) -
 
 
 @router.post("/bucket_invocations_azure_uae", summary="分析 Azure Blob 中的 OCT 图像或文件夹", responses=_INVOKING)
-async def invoke_azure(client: Client, parts: Parts, headers: _BucketHeaders) -> Invoked:
+async def invoke_azure(client: Client, parts: Injected, headers: _BucketHeaders) -> Invoked:
     """与 `/bucket_invocations` 相同，图像与结果在 Azure Blob。"""
     retina = parts.settings.imaging.retina
     store = Store(

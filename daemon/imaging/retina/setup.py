@@ -46,7 +46,7 @@ def retina_of(settings: Settings) -> "Retina":
         requests_max=retina.requests_max,
         slices_max=retina.slices_max,
     )
-    return Retina(rules, apart=off_loop)
+    return Retina(rules, off_loop=off_loop)
 
 
 def webhook_of(settings: Settings) -> Webhook:

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Discriminator, Tag
 
-from daemon.api.context import Parts as Context
-from daemon.api.context import now
+from daemon.api.context import Injected, now
 from daemon.api.errors import AlsoInErrors, answers
 from daemon.domain import errors
 from daemon.imaging.http.clients import Client
@@ -55,7 +54,7 @@ _Records = Annotated[
 _Task = Annotated[str, Query(description="segmentation 或 classification", json_schema_extra={"enum": [*Task]})]
 
 
-async def upload(request: Request, client: Client, parts: Context) -> UploadedPicture:
+async def upload(request: Request, client: Client, parts: Injected) -> UploadedPicture:
     """multipart 字段 `file`：完整的 PNG 或 JPEG（按内容判断）；同名不覆盖。答复的各项放进下一个请求的记录。"""
     announced = request.headers.get("content-length", "")
     limit = parts.settings.imaging.ultrasound.image_max_mib * 2**20
@@ -74,7 +73,7 @@ async def upload(request: Request, client: Client, parts: Context) -> UploadedPi
 
 async def sample(
     client: Client,
-    parts: Context,
+    parts: Injected,
     task: _Task,
     dataset_name: Annotated[str, Query(max_length=100, examples=["KidneyUS"])],
 ) -> SampledRecord:
@@ -83,7 +82,7 @@ async def sample(
     return SampledRecord.model_validate(found)
 
 
-async def predict(records: _Records, client: Client, parts: Context) -> JSONResponse:
+async def predict(records: _Records, client: Client, parts: Injected) -> JSONResponse:
     """`task` 决定做分类还是分割。多条记录要么都有结果，要么都没有。"""
     asked = records if isinstance(records, list) else [records]
     limit = parts.settings.imaging.ultrasound.records_max
@@ -97,13 +96,13 @@ async def predict(records: _Records, client: Client, parts: Context) -> JSONResp
     return JSONResponse(found if isinstance(records, list) else found[0])
 
 
-async def overview(_client: Client, parts: Context) -> Parts:
+async def overview(_client: Client, parts: Injected) -> Parts:
     """任务、数据集、中文名称、器官、类别标签，以及有没有模型。"""
     return parts_of(parts.ultrasound.can(), parts.ultrasound.why_not)
 
 
 def _shelf(shelf: Shelf) -> Callable[..., Any]:
-    async def read(path: str, client: Client, parts: Context) -> FileResponse:
+    async def read(path: str, client: Client, parts: Injected) -> FileResponse:
         found, media_type = await parts.ultrasound.find(shelf, path, client, now())
         return FileResponse(found, media_type=media_type, headers=_PRIVATE)
 

@@ -40,7 +40,7 @@ from daemon.domain.ledger import Correction, Source
 from daemon.domain.sighting import Outcome
 from daemon.services import read
 from daemon.services.correct import Add, Void
-from daemon.services.settle import Answer, settle
+from daemon.services.settle import Choice, settle
 from tests.daemon.rows import at
 from tests.daemon.services.far import Far
 from tests.daemon.services.model import ITEM_OF, Run
@@ -342,5 +342,5 @@ def _by(key: str | None, reason: str = "更正") -> Correction:
     return Correction(doctor_id="D1001", reason=reason, request_key=key)
 
 
-def _answer(word: str | None) -> Answer:
-    return Answer(word=word, doctor_id="D1001", source=Source.TOUCH)
+def _answer(word: str | None) -> Choice:
+    return Choice(word=word, doctor_id="D1001", source=Source.TOUCH)

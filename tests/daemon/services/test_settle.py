@@ -14,7 +14,7 @@ from daemon.domain.sighting import Outcome
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.services import read
 from daemon.services.observe import ObserveRules, observe
-from daemon.services.settle import Answer, Settled, settle
+from daemon.services.settle import Choice, Settled, settle
 from daemon.storage.database import Unit
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, SUTURE, at, saved, seen, surgery
@@ -28,8 +28,8 @@ async def asked(unit: Unit, run: Surgery, second: float = 0) -> UUID:
         return (await tx.confirmations.of_run(run.id, [ConfirmationState.PENDING]))[-1].id
 
 
-def answer(word: str | None, who: str = "D1001") -> Answer:
-    return Answer(word=word, doctor_id=who, source=Source.TOUCH)
+def answer(word: str | None, who: str = "D1001") -> Choice:
+    return Choice(word=word, doctor_id=who, source=Source.TOUCH)
 
 
 async def test_a_yes_posts_the_item_in_the_place_of_the_placeholder(unit: Unit, told: Told) -> None:

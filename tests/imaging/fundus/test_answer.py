@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.errors import Unclear
-from imaging.fundus.answer import Answer, EyeDetail, Processing, read_answer
+from imaging.fundus.answer import EyeDetail, Processing, StudyAnswer, read_answer
 from imaging.fundus.terms import DISEASES, MARKS, SIGNS, STATES, AiType, Eye, eye_of_category, state_text
 from tests.servers.fundus_answers import answer_45, ultra_wide_answer
 
@@ -18,7 +18,7 @@ WAITING = {"status": -1, "eyeCategory": 0}
 ABSENT = {"status": 404, "eyeCategory": 1}
 
 
-def read(body: dict[str, Any], ai_type: AiType = WIDE) -> Answer | Processing:
+def read(body: dict[str, Any], ai_type: AiType = WIDE) -> StudyAnswer | Processing:
     return read_answer(body, "s", ai_type)
 
 
@@ -44,7 +44,7 @@ def test_a_state_that_is_not_final_is_waited_for(status: int) -> None:
 @pytest.mark.parametrize("status", [200, -2, -3, -4, 404, 999])
 def test_every_other_state_ends_the_waiting_and_only_one_is_good(status: int) -> None:
     found = read(ultra_wide_answer(status=status))
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert found.is_success is (status == 200)
     assert found.state == state_text(status)
 
@@ -58,7 +58,7 @@ def test_success_without_a_result_is_not_ready(data: Any) -> None:
 
 def test_a_result_without_a_state_is_shown_and_is_no_success() -> None:
     found = read(ultra_wide_answer(status=None))
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert not found.is_success
     assert found.state == "未返回状态"
 
@@ -79,18 +79,18 @@ def test_a_result_without_a_state_is_shown_and_is_no_success() -> None:
     ],
 )
 def test_both_models_of_45_degrees_are_waited_for(glaucoma: Any, diseases: Any, is_ready: bool) -> None:
-    assert isinstance(read(answer_45(glaucoma, diseases), BOTH), Answer) is is_ready
+    assert isinstance(read(answer_45(glaucoma, diseases), BOTH), StudyAnswer) is is_ready
 
 
 def test_only_the_model_that_was_asked_for_is_waited_for() -> None:
-    assert isinstance(read(answer_45([DONE], None), AiType.GLAUCOMA), Answer)
-    assert isinstance(read(answer_45(None, [DONE]), AiType.DISEASES), Answer)
+    assert isinstance(read(answer_45([DONE], None), AiType.GLAUCOMA), StudyAnswer)
+    assert isinstance(read(answer_45(None, [DONE]), AiType.DISEASES), StudyAnswer)
     assert isinstance(read(answer_45(None, [DONE]), AiType.GLAUCOMA), Processing)
 
 
 def test_one_eye_that_failed_makes_no_success() -> None:
     found = read(answer_45([DONE], [DONE, {"status": -3, "eyeCategory": 1}]), BOTH)
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert not found.is_success
     assert found.state == "处理成功、屈光介质混浊，无法分析"
 
@@ -108,7 +108,7 @@ def test_what_was_not_expected_is_ignored_and_what_is_missing_is_none() -> None:
     result["inferredDiagnoses"] = [{"disease": "VKH", "leftValue": 1, "more": {}}]
     result["eyeScreening"] = result["leftDetail"] = None
     found = read(body)
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert found.ultra_wide is not None
     [diagnosis] = found.ultra_wide.inferred_diagnoses
     assert (diagnosis.left_value, diagnosis.right_value, diagnosis.name) == ("1", None, None)

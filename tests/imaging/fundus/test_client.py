@@ -27,7 +27,7 @@ from imaging.errors import (
     Unclear,
     Unreachable,
 )
-from imaging.fundus.answer import Answer, Processing
+from imaging.fundus.answer import Processing, StudyAnswer
 from imaging.fundus.client import FundusClient, FundusRules
 from imaging.fundus.study import EyeImage, Study, Way, eye_of_name, new_study_id, plan
 from imaging.fundus.terms import AiType, Camera, Eye
@@ -159,7 +159,7 @@ async def test_45_degrees_go_up_with_their_own_credential_and_name(server: Fundu
 
     kept = server.studies[sent.study_id]
     assert (kept.app_id, kept.fields["studyName"]) == (APP_ID_45, "眼底检查")
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert found.is_success
     assert (found.glaucoma[0].eye, found.glaucoma[0].ai_result) == (Eye.RIGHT, "未见明显青光眼")
 
@@ -268,7 +268,7 @@ async def test_three_times_processing_then_a_result(server: FundusServer, tmp_pa
             sent.study_id, WIDE, on_processing=lambda state, poll, polls: seen.append((poll, polls))
         )
 
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     assert found.is_success
     assert seen == [(1, 30), (2, 30), (3, 30)]
     assert server.queries == [
@@ -378,7 +378,7 @@ async def test_a_query_is_asked_twice_more_and_then_unclear(server: FundusServer
     server.studies["uw_1"] = far.Kept("upload", APP_ID, {})
     async with FundusClient(rules(server)) as client:
         server.next("query", fault, fault)
-        assert isinstance(await client.query("uw_1", WIDE), Answer)
+        assert isinstance(await client.query("uw_1", WIDE), StudyAnswer)
         server.next("query", fault, fault, fault)
         with pytest.raises(Unclear):
             await client.query("uw_1", WIDE)

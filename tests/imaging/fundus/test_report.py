@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imaging.fundus.answer import Answer, read_answer
+from imaging.fundus.answer import StudyAnswer, read_answer
 from imaging.fundus.report import report
 from imaging.fundus.terms import STATES, AiType, Eye
 from imaging.markdown import plain, safe_link
@@ -69,9 +69,9 @@ DETAILS = [line for line in TEMPLATE if line.startswith("- ")]
 POSITIVE, NEGATIVE, UNSURE, NOT_TOLD = "⚠️ **阳性**", "✅ 阴性", "❓ 不确定", "❓ 未返回"
 
 
-def answer(body: dict[str, Any], ai_type: AiType = AiType.ULTRA_WIDE) -> Answer:
+def answer(body: dict[str, Any], ai_type: AiType = AiType.ULTRA_WIDE) -> StudyAnswer:
     found = read_answer(body, "uw_1", ai_type)
-    assert isinstance(found, Answer)
+    assert isinstance(found, StudyAnswer)
     return found
 
 

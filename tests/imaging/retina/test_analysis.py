@@ -62,7 +62,7 @@ def rules(server: GrpcServer | HttpServer, **changes: Any) -> RetinaRules:
 
 
 def engine(rules: RetinaRules) -> Retina:
-    return Retina(rules, apart=asyncio.to_thread)
+    return Retina(rules, off_loop=asyncio.to_thread)
 
 
 async def analysed(rules: RetinaRules, path: Path, into: Path, told: list[float] | None = None, **keys: Any) -> Any:

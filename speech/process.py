@@ -25,7 +25,7 @@ from speech.errors import ProviderFailed, ProviderTimedOut, ProviderUnusable
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-_CHILD = "import sys; from speech.apart import serve; serve(int(sys.argv[1]))"
+_CHILD = "import sys; from speech.process import serve; serve(int(sys.argv[1]))"
 # What a library says of a model that it cannot load is at the end of much that it always says.
 _SAID_CHARS = 300
 _SEND_TIMEOUT_S = 2
@@ -39,7 +39,7 @@ class Failed:
     reason: str
 
 
-class Apart(Generic[Question, Answer]):
+class ProcessPool(Generic[Question, Answer]):
     """Up to `workers` processes, each for one question at a time. The first starts at once, others when needed."""
 
     def __init__(

@@ -53,25 +53,25 @@ class BaiduRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class BaiduReply:
     status: int
     content: bytes
 
 
-class Wire:
+class BaiduHttp:
     """In the place of `requests`, for the SDK: what it asks for beyond the URL and the data is not granted."""
 
     def __init__(self, rules: BaiduRules) -> None:
         self._session = session(str(rules.ca_file) if rules.ca_file else None)
         self._connect_timeout_s = rules.connect_timeout_s
 
-    def post(self, url: str, data: Any, **_unwanted: Any) -> Reply:
+    def post(self, url: str, data: Any, **_unwanted: Any) -> BaiduReply:
         """Raises ProviderFailed, ProviderTimedOut."""
         try:
             timeout = (min(self._connect_timeout_s, left_s()), left_s())
             with self._session.post(url, data=data, stream=True, timeout=timeout) as response:
                 content = response.raw.read(_ANSWER_MAX + 1, decode_content=True)
-                reply = Reply(response.status_code, content)
+                reply = BaiduReply(response.status_code, content)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise _broken(error) from None
         finally:
@@ -88,7 +88,7 @@ class Tokens:
     def __init__(self, rules: BaiduRules) -> None:
         self._rules = rules
         self._url = checked_url(rules.token_url, "token_url")
-        self._wire = Wire(rules)
+        self._wire = BaiduHttp(rules)
         self._lock = threading.Lock()
         self._token = ""
         self._until_mono_s = 0.0
@@ -121,7 +121,7 @@ class Tokens:
         self._until_mono_s = time.monotonic() + max(0.0, seconds - _TOKEN_RESERVE_S)
 
 
-def read_json(reply: Reply) -> dict[str, Any]:
+def read_json(reply: BaiduReply) -> dict[str, Any]:
     try:
         body = json.loads(reply.content)
     except (ValueError, RecursionError):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from speech.apart import Apart
 from speech.errors import ProviderFailed, ProviderTimedOut, ProviderUnusable
+from speech.process import ProcessPool
 
-Doubled = Apart[int, int | None]
+Doubled = ProcessPool[int, int | None]
 
 
 def doubling() -> Callable[[int], int | None]:
@@ -63,9 +63,9 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_question_is_answered_and_none_is_an_answer() -> None:
-    apart = Doubled("p", doubling, workers=1)
-    assert [apart.ask(number, 30) for number in (2, 0, 3)] == [4, None, 6]
-    apart.close()
+    pool = Doubled("p", doubling, workers=1)
+    assert [pool.ask(number, 30) for number in (2, 0, 3)] == [4, None, 6]
+    pool.close()
 
 
 def test_the_reason_why_it_cannot_start_is_told() -> None:
@@ -84,70 +84,70 @@ def test_one_that_is_not_loaded_in_time_is_unusable(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ended_is_a_failure_and_the_next_question_has_a_new_one() -> None:
-    apart = Doubled("p", doubling, workers=1)
+    pool = Doubled("p", doubling, workers=1)
     with pytest.raises(ProviderFailed, match="ended with 3") as failed:
-        apart.ask(1, 30)
+        pool.ask(1, 30)
     assert "spoken words" not in str(failed.value)
-    assert apart.ask(2, 30) == 4
-    apart.close()
+    assert pool.ask(2, 30) == 4
+    pool.close()
 
 
 def test_a_fault_is_told_without_its_words_and_the_process_goes_on() -> None:
-    apart = Doubled("p", doubling, workers=1)
+    pool = Doubled("p", doubling, workers=1)
     with pytest.raises(ProviderFailed, match="ValueError") as failed:
-        apart.ask(-1, 30)
+        pool.ask(-1, 30)
     assert "spoken words" not in str(failed.value)
-    assert apart.ask(2, 30) == 4
-    apart.close()
+    assert pool.ask(2, 30) == 4
+    pool.close()
 
 
 def test_a_hanging_process_is_ended_at_the_deadline_and_replaced() -> None:
-    apart = Apart[int, int]("p", process_id, workers=1)
-    first = apart.ask(0, 30)
+    pool = ProcessPool[int, int]("p", process_id, workers=1)
+    first = pool.ask(0, 30)
     os.kill(first, signal.SIGSTOP)
     with pytest.raises(ProviderTimedOut):
-        apart.ask(0, 0.2)
+        pool.ask(0, 0.2)
     assert not is_running(first)
-    assert apart.ask(0, 30) != first
-    apart.close()
+    assert pool.ask(0, 30) != first
+    pool.close()
 
 
 def test_a_question_longer_than_the_pipe_does_not_wait_for_ever_on_a_stopped_process() -> None:
-    apart = Apart[bytes, int]("p", process_id, workers=1)  # type: ignore[arg-type]
-    os.kill(apart.ask(b"", 30), signal.SIGSTOP)
+    pool = ProcessPool[bytes, int]("p", process_id, workers=1)  # type: ignore[arg-type]
+    os.kill(pool.ask(b"", 30), signal.SIGSTOP)
     with pytest.raises(ProviderFailed):
-        apart.ask(bytes(8 * 2**20), 0.2)
-    assert apart.ask(b"", 30)
-    apart.close()
+        pool.ask(bytes(8 * 2**20), 0.2)
+    assert pool.ask(b"", 30)
+    pool.close()
 
 
 def test_a_replacement_that_loads_slowly_is_waited_for_by_a_later_question(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ready.touch()
-    apart = Doubled("p", partial(stuck, ready), workers=1)
+    pool = Doubled("p", partial(stuck, ready), workers=1)
     ready.unlink()
     with pytest.raises(ProviderFailed):
-        apart.ask(1, 30)
+        pool.ask(1, 30)
     with pytest.raises(ProviderTimedOut):
-        apart.ask(2, 0.3)
+        pool.ask(2, 0.3)
     ready.touch()
-    assert apart.ask(2, 30) == 4
-    apart.close()
+    assert pool.ask(2, 30) == 4
+    pool.close()
 
 
 def test_two_workers_answer_at_the_same_time_and_a_third_question_waits_no_longer_than_its_deadline() -> None:
-    apart = Apart[int, int]("p", process_id, workers=2)
-    with apart._worker(1) as one, apart._worker(1) as two:
+    pool = ProcessPool[int, int]("p", process_id, workers=2)
+    with pool._worker(1) as one, pool._worker(1) as two:
         assert one is not two
         with pytest.raises(ProviderTimedOut, match="busy"):
-            apart.ask(0, 0.2)
+            pool.ask(0, 0.2)
     with ThreadPoolExecutor(8) as threads:
-        assert len(set(threads.map(lambda _: apart.ask(0, 30), range(40)))) <= 2
-    apart.close()
+        assert len(set(threads.map(lambda _: pool.ask(0, 30), range(40)))) <= 2
+    pool.close()
 
 
 def test_closing_ends_the_processes() -> None:
-    apart = Apart[int, int]("p", process_id, workers=1)
-    pid = apart.ask(0, 30)
-    apart.close()
+    pool = ProcessPool[int, int]("p", process_id, workers=1)
+    pid = pool.ask(0, 30)
+    pool.close()
     assert not is_running(pid)
