@@ -56,7 +56,8 @@ def test_a_stopped_upload_goes_on_where_it_was(world: World) -> None:
 
     assert (done.parts_sent, done.parts_kept) == (2, 4)
     assert world.arrived()
-    assert world.progress[0] == (4 * MIB, done.size)
+    # Which four arrived first is chance; the last is short.
+    assert world.progress[0] in {(4 * MIB, done.size), (3 * MIB + 4321, done.size)}
     assert world.server.actions["initiate"] == 1
     assert not world.record.exists()
 
