@@ -26,20 +26,19 @@ from daemon.assembly import (
     load_keys,
     load_model,
     objects_of,
+    store_of,
     zone_of,
 )
 from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
-from daemon.assembly.ultrasound_desk import ultrasound_desk_of
 from daemon.assembly.watching import pipeline_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.console.pages import console_pages
 from daemon.domain.facts import Fact
-from daemon.domain.imaging import JobKind
 from daemon.feed import Feed
 from daemon.health import Health, notify, watchdog
-from daemon.imaging.backends import gateways_of, imaging_of
-from daemon.imaging.retina.setup import desk_of
+from daemon.imaging.backend import Site
+from daemon.imaging.backends import Wing, wing_of
 from daemon.metrics import Metrics
 from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline
@@ -77,6 +76,7 @@ class Composition:
     context: Context
     pipeline: Pipeline
     model: Model
+    wing: Wing
 
 
 @asynccontextmanager
@@ -112,15 +112,13 @@ async def running(settings: Settings) -> AsyncIterator[Composition]:
     said = partial(_said, asyncio.get_running_loop(), health)
     voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
     questions = Questions(unit, voice, objects)
-    gateways = gateways_of(settings)
-    imaging = imaging_of(settings, unit, health, gateways)
+    site = Site(settings=settings, unit=unit, health=health, zone=zone_of(settings))
+    wing = wing_of(site, store_of(settings))
     terminals = Terminals(unit, questions, _terminals_of(settings), settings.room_of)
     followers += [questions, terminals]
     metrics.read_from(lambda: readings(pipeline, feed))
     metrics.read_from(lambda: object_readings(objects, evidence))
-    metrics.read_from(imaging.readings)
-    ultrasound = ultrasound_desk_of(settings, unit, health)
-    metrics.read_from(ultrasound.readings)
+    metrics.read_from(wing.readings)
     labels = Labels(names=model.labels, background=background_of(settings, model))
     surgeries = Surgeries(
         unit,
@@ -149,20 +147,17 @@ async def running(settings: Settings) -> AsyncIterator[Composition]:
         objects=objects,
         questions=questions,
         terminals=terminals,
-        imaging=imaging,
-        retina=desk_of(settings, imaging, gateways.get(JobKind.RETINA)),
-        ultrasound=ultrasound,
         answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
         model_name=model.path.name,
         provider=model.provider,
         zone=zone_of(settings),
     )
-    parts = Composition(context=context, pipeline=pipeline, model=model)
+    parts = Composition(context=context, pipeline=pipeline, model=model, wing=wing)
     try:
         async with _at_work(parts, telling):
             yield parts
     finally:
-        await imaging.close()
+        await wing.close()
         if archive is not None:
             await archive.close()
         await engine.dispose()
@@ -182,8 +177,7 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
         "objects": context.objects.run(),
         "questions": context.questions.run(),
         "terminals": context.terminals.run(),
-        "imaging": context.imaging.run(),
-        "ultrasound": context.ultrasound.run(),
+        "imaging": parts.wing.run(),
         "watchdog": watchdog(progress, stuck_after_s=_STUCK_AFTER_S),
     }
     if context.archiver is not None:
@@ -192,7 +186,7 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
         background = [group.create_task(each, name=name) for name, each in work.items()]
         await telling.catch_up()
         await context.objects.recover()
-        await context.imaging.recover()
+        await parts.wing.recover()
         await context.surgeries.resume(datetime.now(UTC))
         try:
             yield
@@ -218,7 +212,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Composition, str]]:
         async with running(settings) as parts:
             server = _Server(
                 uvicorn.Config(
-                    create_api(parts.context, console_pages()),
+                    create_api(parts.context, console_pages(), parts.wing.routers(), parts.wing.body_bytes_max),
                     log_config=None,
                     lifespan="off",
                     timeout_graceful_shutdown=5,

@@ -3,6 +3,8 @@
 Layers of the daemon, imports go down only:
     composition (__main__, app, assembly, cli) -> edges (api, console, pipeline, voice; never each other) -> services
     -> storage -> domain (standard library only). Leaves are imported from everywhere and import no layer.
+    The wing (imaging) stands between the composition, which alone imports it, and the edges, of which it imports what
+    api has for routes of any kind.
 streams, inference, speech and imaging import neither each other nor the daemon; imaging runs models with inference's
 runtime. The folder of one imaging back end imports no other's.
 """
@@ -26,9 +28,8 @@ OURS = ("daemon", *ENGINES, "migrations")
 _BELOW_EDGES = {"services", "storage", "domain", "leaves", *ENGINES}
 MAY_IMPORT = {
     "composition": {WING, *EDGES, *_BELOW_EDGES},
-    WING: {"api", "composition", *_BELOW_EDGES},
+    WING: {"api", "services", "storage", "domain", "leaves", "inference", "imaging"},
     **dict.fromkeys(EDGES, _BELOW_EDGES),
-    "api": {WING, *_BELOW_EDGES},
     "services": {"storage", "domain", "leaves", *ENGINES},
     "storage": {"domain", "leaves", "migrations"},
     "domain": set(),
@@ -38,7 +39,11 @@ MAY_IMPORT = {
     "imaging": {"inference"},
 }
 # Of a layer that may be imported, the modules that may be: (who, whom) -> which.
-ONLY = {("imaging", "inference"): {"inference.runtime", "inference.errors"}}
+ONLY = {
+    ("imaging", "inference"): {"inference.runtime", "inference.errors"},
+    (WING, "inference"): {"inference.errors"},
+    (WING, "api"): {f"daemon.api.{name}" for name in ("context", "errors", "keys", "sockets")},
+}
 
 
 def layer(module: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
@@ -16,9 +16,6 @@ from daemon.domain.errors import SurgeryNotFound
 from daemon.domain.facts import Fact
 from daemon.feed import Feed
 from daemon.health import Health
-from daemon.imaging.jobs.jobs import Imaging
-from daemon.imaging.retina.desk import RetinaDesk
-from daemon.imaging.ultrasound.desk import UltrasoundDesk
 from daemon.metrics import Metrics
 from daemon.services import read
 from daemon.services.answers import Answers
@@ -37,7 +34,7 @@ from daemon.storage.database import Unit
 class Context:
     """The parts the control plane speaks to.
 
-    keys: None where everyone may do everything. archive, retina: None where there is none configured.
+    keys: None where everyone may do everything. archive: None where there is none configured.
     """
 
     settings: Settings
@@ -55,9 +52,6 @@ class Context:
     questions: Questions
     answers: Answers
     terminals: Terminals
-    imaging: Imaging
-    retina: RetinaDesk | None
-    ultrasound: UltrasoundDesk
     model_name: str
     provider: str
     zone: tzinfo | None
@@ -68,6 +62,16 @@ class Context:
 
 SURGERY_ID = r"^[0-9]{6}$"
 SurgeryId = Annotated[str, Path(pattern=SURGERY_ID, description="6 位数字", examples=["123456"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=128,
+        pattern=r"^[ -~]+$",
+        description="可打印的 ASCII 字符。同一个键重发得到同样的答复，不重复记账",
+    ),
+]
 
 _header = APIKeyHeader(name="X-API-Key", auto_error=False)
 _bearer = HTTPBearer(auto_error=False)

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 
 from daemon.api import schemas
-from daemon.api.context import Injected, SurgeryId, check_surgery, needs, now
+from daemon.api.context import IdempotencyKey, Injected, SurgeryId, check_surgery, needs, now
 from daemon.api.errors import answers
 from daemon.api.keys import Caller, Right
 from daemon.domain import errors
@@ -15,16 +15,6 @@ from daemon.services.correct import Add, Settle, Void
 router = APIRouter(prefix="/client/surgeries/{surgery_id}/corrections", tags=["client"])
 
 Corrector = Annotated[Caller | None, Depends(needs(Right.CORRECT))]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=128,
-        pattern=r"^[ -~]+$",
-        description="可打印的 ASCII 字符。同一个键重发得到同样的答复，不重复记账",
-    ),
-]
 
 
 @router.post(

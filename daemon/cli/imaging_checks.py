@@ -9,8 +9,9 @@ from daemon.cli.pathology import checks as pathology
 from daemon.cli.retina import checks as retina
 from daemon.cli.ultrasound import checks as ultrasound
 from daemon.config import Settings
-from daemon.domain.imaging import JobKind
-from daemon.imaging.backends import is_configured
+from daemon.imaging.fundus.setup import is_fundus_configured
+from daemon.imaging.pathology.setup import is_pathology_configured
+from daemon.imaging.retina.setup import is_retina_configured
 from daemon.imaging.ultrasound.setup import is_ultrasound_configured
 
 Check = Callable[[Settings], Iterator[Line]]
@@ -19,25 +20,27 @@ Check = Callable[[Settings], Iterator[Line]]
 class Checks(NamedTuple):
     """look_at: connects to nothing. ask: leaves nothing behind; each is tried, whatever became of the one before."""
 
+    name: str
+    is_configured: Callable[[Settings], bool]
     look_at: Check
     ask: tuple[Check, ...]
 
 
-_JOBS = {
-    JobKind.PATHOLOGY: Checks(pathology.looked_at, (pathology.answered,)),
-    JobKind.FUNDUS: Checks(fundus.looked_at, (fundus.answered,)),
-    JobKind.RETINA: Checks(retina.looked_at, (retina.model_answered, retina.buckets_answered)),
-}
+_JOBS = (
+    Checks("pathology", is_pathology_configured, pathology.looked_at, (pathology.answered,)),
+    Checks("fundus", is_fundus_configured, fundus.looked_at, (fundus.answered,)),
+    Checks("retina", is_retina_configured, retina.looked_at, (retina.model_answered, retina.buckets_answered)),
+)
+_AT_ONCE = (Checks("ultrasound", is_ultrasound_configured, ultrasound.looked_at, ()),)
 
 
 def check_imaging(settings: Settings) -> list[Line]:
     """All that can be seen without connecting to anything."""
-    kinds = [kind for kind in _JOBS if is_configured(settings, kind)]
-    lines = gathered("imaging", lambda: _folders(settings)) if kinds else []
-    for kind in kinds:
-        lines += _gathered(kind.value, _JOBS[kind].look_at, settings)
-    if is_ultrasound_configured(settings):
-        lines += _gathered("ultrasound", ultrasound.looked_at, settings)
+    has_jobs = any(each.is_configured(settings) for each in _JOBS)
+    lines = gathered("imaging", lambda: _folders(settings)) if has_jobs else []
+    for each in (*_JOBS, *_AT_ONCE):
+        if each.is_configured(settings):
+            lines += _gathered(each.name, each.look_at, settings)
     return lines
 
 
@@ -45,10 +48,10 @@ def check_imaging_servers(settings: Settings) -> list[Line]:
     """Log in and ask for something that leaves nothing behind."""
     return [
         line
-        for kind, checks in _JOBS.items()
-        if is_configured(settings, kind)
-        for ask in checks.ask
-        for line in _gathered(kind.value, ask, settings)
+        for each in (*_JOBS, *_AT_ONCE)
+        if each.is_configured(settings)
+        for ask in each.ask
+        for line in _gathered(each.name, ask, settings)
     ]
 
 

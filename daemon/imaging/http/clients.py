@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request
 from daemon.api.context import needs
 from daemon.api.errors import Forbidden
 from daemon.api.keys import Caller, Right
-from daemon.imaging.jobs.jobs import Who
+from daemon.imaging.jobs.accesses import Who
 
 JobId = Annotated[UUID, Path(description="影像任务编号")]
 

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
-from daemon.api.context import Context, now
+from daemon.api.context import now
 from daemon.bridge import off_loop
-from daemon.domain import errors
+from daemon.domain.errors import Refused
 from daemon.domain.imaging import JobKind
-from daemon.imaging.jobs.jobs import Who
+from daemon.imaging.jobs.accesses import Who
+from daemon.imaging.jobs.jobs import Imaging
 
 
 @dataclass(slots=True)
@@ -25,16 +25,14 @@ class Draft:
 
 
 @asynccontextmanager
-async def creation(parts: Context, kind: JobKind, request: Request, who: Who) -> AsyncIterator[Draft]:
+async def creation(imaging: Imaging, kind: JobKind, request: Request, who: Who) -> AsyncIterator[Draft]:
     """A job about to be: one that is not made leaves nothing behind but a row that says so."""
-    imaging, draft = parts.imaging, Draft(uuid4())
+    draft = Draft(uuid4())
     announced = request.headers.get("content-length", "")
     try:
-        await imaging.check_room(kind, int(announced) if announced.isdigit() else 0)
-        yield draft
-    except (errors.Refused, RequestValidationError, HTTPException) as error:
-        await imaging.refused(who, "create", type(error).__name__, now())
-        raise
+        async with imaging.creating(who, now(), refusals=(Refused, RequestValidationError)):
+            await imaging.check_room(kind, int(announced) if announced.isdigit() else 0)
+            yield draft
     finally:
         if not draft.is_made:
             await off_loop(imaging.folder.drop, draft.job_id)

@@ -1,41 +1,14 @@
-"""What imaging clients send and get."""
+"""What imaging clients get."""
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from daemon.domain.delivery import DeliveryState
 from daemon.domain.imaging import FileState, Job, JobError, JobFile, JobKind, JobState
-
-
-class AnalysisRequest(BaseModel):
-    """One slide. 机构与来源缺省时用配置中的值。"""
-
-    model_config = ConfigDict(extra="forbid")
-    disease: int = Field(description="6 通用组织切片，14 消化道活检AI，或配置中的其它类型")
-    path: str | None = Field(None, min_length=1, max_length=1000, description="服务器上的切片，相对于 slides_dir")
-    organization: str | None = Field(None, min_length=1, max_length=64)
-    source: int | None = Field(None, ge=0)
-    is_run: bool = Field(True, description="是否立即运行分析")
-
-
-class StudyRequest(BaseModel):
-    """The fields besides `images`."""
-
-    model_config = ConfigDict(extra="forbid")
-    ai_type: Literal["12", "0", "1", "2"] = Field(
-        "12", description="12 超广角；45 度：0 青光眼+多病种，1 青光眼，2 多病种"
-    )
-    eyes: list[Literal["left", "right", "unknown"]] = Field([], max_length=20)
-    camera: Literal["auto", "optos", "zeiss"] = "auto"
-    need_report: bool = Field(True, description="是否生成 PDF 报告")
-    patient_id: str | None = Field(None, min_length=1, max_length=64)
-    patient_name: str | None = Field(None, min_length=1, max_length=64)
-    patient_gender: Literal["unknown", "male", "female", "other"] | None = None
-    patient_birthday: date | None = None
 
 
 class JobFileInfo(BaseModel):

@@ -5,7 +5,6 @@ not committed before the power went, is made again under the same delivery id, b
 """
 
 import asyncio
-import json
 import logging
 import random
 from collections import Counter
@@ -18,9 +17,10 @@ from prometheus_client.core import Metric
 
 from daemon.bridge import uninterrupted
 from daemon.domain.delivery import Delivery, DeliveryState
-from daemon.domain.imaging import Job, JobState
+from daemon.domain.imaging import Job
 from daemon.health import Health
 from daemon.imaging.jobs.rounds import in_rounds, insist
+from daemon.imaging.jobs.steps import Notice
 from daemon.metrics import counter, gauge
 from daemon.storage.database import Tx, Unit
 from daemon.supervise import attempted
@@ -161,30 +161,13 @@ class Deliveries:
         yield gauge("orwatch_webhook_age_seconds", "Age of the oldest of them", [], [([], max(0.0, age))])
 
 
-async def save_job(tx: Tx, job: Job) -> None:
-    """The job as it is now; its end is told in the same breath to whoever is owed it."""
+async def save_job(tx: Tx, job: Job, notice: Notice | None) -> None:
+    """The job as it is now; its end is told in the same breath to whoever is owed it, in the words of `notice`."""
     await tx.imaging.save(job)
-    if job.ended_at is not None and await tx.deliveries.waiting(job.id):
-        await tx.deliveries.ready(job.id, _notice(job), job.ended_at)
+    if notice is not None and job.ended_at is not None and await tx.deliveries.waiting(job.id):
+        await tx.deliveries.ready(job.id, notice(job), job.ended_at)
 
 
 def _component(delivery: Delivery) -> str:
     """A receiver that is away says nothing of the others."""
     return f"webhook:{urlsplit(delivery.url).hostname}"
-
-
-def _notice(job: Job) -> str:
-    """What a webhook is told of a job that has ended: one line of JSON."""
-    is_done = job.state is JobState.DONE
-    result = dict(job.result or {})
-    told = {
-        "request_uuid": str(job.id),
-        "examination_id": job.inputs.get("examination_id"),
-        "filename": job.inputs.get("filename"),
-        "status": "success" if is_done else "error",
-        "result_path": result.pop("result_path", None),
-        "result": result if is_done else None,
-        "error": None if is_done else {"code": job.error or job.state.name, "message": job.message},
-        "finished_at": job.ended_at.isoformat() if job.ended_at else None,
-    }
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

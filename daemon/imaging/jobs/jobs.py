@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -21,46 +20,30 @@ from daemon.domain.errors import (
     ImagingJobNotFound,
     ImagingNotConfigured,
     ImagingQueueFull,
+    ImagingResultNotReady,
     Refused,
 )
 from daemon.domain.imaging import FileState, Job, JobFile, JobKind, JobState
 from daemon.feed import Feed
+from daemon.imaging.jobs.accesses import Who, access_of, noted
 from daemon.imaging.jobs.asking import Asked, Webhook, in_their_names, is_same, kept_file, refusing
 from daemon.imaging.jobs.deliveries import Deliveries
 from daemon.imaging.jobs.folder import MADE, JobFolder
 from daemon.imaging.jobs.keeping import JobFiles
 from daemon.imaging.jobs.running import JobRunner
-from daemon.imaging.jobs.steps import Gateway, step_named
+from daemon.imaging.jobs.steps import JobBackEnd, step_named
 from daemon.metrics import counter, gauge
 from daemon.storage.database import Tx, Unit
 from daemon.storage.imaging import Access
 
 log = logging.getLogger(__name__)
 
-_KEYS = {
-    JobKind.PATHOLOGY: "base_url",
-    JobKind.FUNDUS: "base_url",
-    JobKind.RETINA: "server_url 与 model_name，或 model_path",
-}
-
-
-def not_configured(kind: JobKind) -> ImagingNotConfigured:
-    return ImagingNotConfigured(f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 {_KEYS[kind]}。")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Who:
-    """name: of the key; "-" where none is asked for."""
-
-    name: str
-    address: str
-
 
 class Imaging:
     def __init__(
         self,
         unit: Unit,
-        gateways: Mapping[JobKind, Gateway],
+        back_ends: Sequence[JobBackEnd],
         runner: JobRunner,
         files: JobFiles,
         folder: JobFolder,
@@ -70,7 +53,7 @@ class Imaging:
         queue_max: int,
     ) -> None:
         self._unit = unit
-        self._gateways = gateways
+        self._back_ends = {each.kind: each for each in back_ends}
         self._runner = runner
         self._files = files
         self._queue_max = queue_max
@@ -89,9 +72,14 @@ class Imaging:
         await self._files.recover()
 
     async def close(self) -> None:
-        for gateway in self._gateways.values():
-            await gateway.close()
+        for each in self._back_ends.values():
+            if each.gateway is not None:
+                await each.gateway.close()
         await self._deliveries.close()
+
+    def not_configured(self, kind: JobKind) -> ImagingNotConfigured:
+        missing = self._back_ends[kind].missing
+        return ImagingNotConfigured(f"影像后台 {kind.value} 未配置：请在 [imaging.{kind.value}] 中设置 {missing}。")
 
     def check_webhook(self, url: str | None) -> str:
         """The URL as it will be called. Raises the refusals of one that may not be."""
@@ -100,8 +88,8 @@ class Imaging:
 
     async def check_room(self, kind: JobKind, more: int) -> None:
         """Before anything is received. Raises ImagingNotConfigured, ImagingQueueFull, ImagingStorageFull."""
-        if kind not in self._gateways:
-            raise not_configured(kind)
+        if self._back_ends[kind].gateway is None:
+            raise self.not_configured(kind)
         async with self._unit.read() as tx:
             self._check_queue(await tx.imaging.unfinished(), 1)
         await off_loop(self.folder.check_room, more)
@@ -123,7 +111,7 @@ class Imaging:
             if (key := job.request_key) is not None and (known := await tx.imaging.by_request_key(key)) is not None:
                 if not is_same(known, await tx.imaging.files(known.id), job, files):
                     raise IdempotencyKeyReused("同一个 Idempotency-Key 已用于另一个影像任务。")
-                await tx.imaging.audit(_access(who, "create", known.id, "repeated", now))
+                await tx.imaging.audit(access_of(who, "create", now, job_id=known.id, outcome="repeated"))
                 return known, False
             await self._add(tx, job, files, asked.webhook, who, now)
         self._begin([job])
@@ -145,7 +133,10 @@ class Imaging:
 
     async def _queued(self, asked: Asked, who: Who, now: datetime) -> tuple[Job, list[JobFile]]:
         """What the gateway accepts. Raises ImagingInputInvalid and its kinds."""
-        gateway = self._gateways[asked.kind]
+        back_end = self._back_ends[asked.kind]
+        if (gateway := back_end.gateway) is None:
+            raise self.not_configured(asked.kind)
+        assert asked.webhook is None or back_end.notice is not None, "who is promised a notice is sent one"
         places = [(each.name, self.folder.of(asked.job_id) / each.path) for each in asked.received]
         with refusing(), in_their_names(places):
             inputs = await gateway.accept(asked.inputs, places)
@@ -174,7 +165,7 @@ class Imaging:
         await tx.imaging.add(job, files)
         if webhook is not None:
             await tx.deliveries.add(job.id, webhook.line or str(job.id), webhook.url, now)
-        await tx.imaging.audit(_access(who, "create", job.id, "ok", now))
+        await tx.imaging.audit(access_of(who, "create", now, job_id=job.id))
 
     def _begin(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -186,14 +177,21 @@ class Imaging:
     async def get(self, job_id: UUID, who: Who, action: str, now: datetime) -> tuple[Job, list[JobFile]]:
         """Raises ImagingJobNotFound."""
         async with self._audited(who, action, job_id, now), self._unit.read() as tx:
-            job = await tx.imaging.get(job_id)
-            if job is None:
-                raise ImagingJobNotFound("没有这个影像任务。", job_id=str(job_id))
+            job = await _known(tx, job_id)
             return self._runner.seen_now(job), await tx.imaging.files(job_id)
+
+    async def report(self, job_id: UUID, who: Who, now: datetime) -> str:
+        """Markdown. Raises ImagingJobNotFound, ImagingResultNotReady."""
+        async with self._audited(who, "report", job_id, now):
+            job = await self.peek(job_id)
+            if job.result is None or "report" not in job.result:
+                raise ImagingResultNotReady(f"任务还没有报告（{job.state.value}）。", job_id=str(job_id))
+            return str(job.result["report"])
 
     async def peek(self, job_id: UUID) -> Job:
         """For whom has been let in already. Raises ImagingJobNotFound."""
-        return self._runner.seen_now(await self._known(job_id))
+        async with self._unit.read() as tx:
+            return self._runner.seen_now(await _known(tx, job_id))
 
     async def listed(
         self, who: Who, now: datetime, *, kind: JobKind | None, state: JobState | None, before: UUID | None, limit: int
@@ -205,7 +203,7 @@ class Imaging:
     async def cancel(self, job_id: UUID, who: Who, now: datetime) -> Job:
         """Raises ImagingJobNotFound, ImagingJobEnded."""
         async with self._audited(who, "cancel", job_id, now):
-            job = await self._known(job_id)
+            job = await self.peek(job_id)
             was_over = job.has_ended
             if not was_over:
                 job = await self._runner.cancel(job)
@@ -215,50 +213,49 @@ class Imaging:
 
     async def retry(self, job_id: UUID, who: Who, now: datetime) -> Job:
         """Raises ImagingJobNotFound, ImagingJobNotFailed."""
-        async with self._audited(who, "retry", job_id, now):
-            await self._known(job_id)
-            async with self._unit.begin() as tx:
-                job = await tx.imaging.get(job_id)
-                assert job is not None
-                if job.state is not JobState.FAILED:
-                    raise ImagingJobNotFailed(f"只有失败的任务可以重试（现为 {job.state.value}）。", job_id=str(job_id))
-                gateway = self._gateways.get(job.kind)
-                can_ask = gateway is not None and step_named(gateway, job.step)[0].recall is not None
-                job = job.retried(now, "已请求重试，排队中", is_in_doubt=job.is_begun and can_ask)
-                await tx.imaging.save(job)
-                await tx.deliveries.again(job.id, now)
+        async with self._audited(who, "retry", job_id, now), self._unit.begin() as tx:
+            job = await _known(tx, job_id)
+            if job.state is not JobState.FAILED:
+                raise ImagingJobNotFailed(f"只有失败的任务可以重试（现为 {job.state.value}）。", job_id=str(job_id))
+            gateway = self._back_ends[job.kind].gateway
+            can_ask = gateway is not None and step_named(gateway, job.step)[0].recall is not None
+            job = job.retried(now, "已请求重试，排队中", is_in_doubt=job.is_begun and can_ask)
+            await tx.imaging.save(job)
+            await tx.deliveries.again(job.id, now)
         self.feed.publish(job)
         self._runner.wake()
         return job
 
     async def deliveries(self, job_id: UUID, who: Who, now: datetime) -> list[Delivery]:
         """Raises ImagingJobNotFound."""
-        await self.get(job_id, who, "deliveries", now)
-        async with self._unit.read() as tx:
+        async with self._audited(who, "deliveries", job_id, now), self._unit.read() as tx:
+            await _known(tx, job_id)
             return await tx.deliveries.of(job_id)
 
     async def accesses(self, job_id: UUID, who: Who, now: datetime) -> list[Access]:
-        """Raises ImagingJobNotFound."""
-        await self.get(job_id, who, "audit", now)
-        async with self._unit.read() as tx:
-            return await tx.imaging.accesses(job_id)
+        """This one is the last of them. Raises ImagingJobNotFound."""
+        async with self._audited(who, "audit", job_id, now) as this, self._unit.read() as tx:
+            await _known(tx, job_id)
+            return [*await tx.imaging.accesses(job_id), this]
 
-    async def file(
-        self, job_id: UUID, number: int, who: Who | None, action: str, now: datetime
-    ) -> tuple[Job, JobFile, Path]:
-        """A file of the job that is still here. who: None for a further look, which leaves no row.
+    @asynccontextmanager
+    async def opened(
+        self, job_id: UUID, number: int, who: Who, action: str, now: datetime
+    ) -> AsyncIterator[tuple[Job, JobFile, Path]]:
+        """A file of the job that is still here; what becomes of it inside is what becomes of the access.
 
         Raises ImagingJobNotFound, ImagingFileNotFound.
         """
-        if who is not None:
-            job, files = await self.get(job_id, who, action, now)
-        else:
-            job = await self._known(job_id)
-            async with self._unit.read() as tx:
-                files = await tx.imaging.files(job_id)
+        async with self._audited(who, action, job_id, now):
+            yield await self.found(job_id, number)
+
+    async def found(self, job_id: UUID, number: int) -> tuple[Job, JobFile, Path]:
+        """The same for a further look, which leaves no row."""
+        async with self._unit.read() as tx:
+            job, files = await _known(tx, job_id), await tx.imaging.files(job_id)
         file = next((each for each in files if each.number == number), None)
         path = self.folder.of(job_id) / file.path if file is not None else None
-        if file is None or path is None or file.state is FileState.EXPIRED or not path.is_file():
+        if file is None or path is None or file.state is FileState.EXPIRED or not await off_loop(path.is_file):
             raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=number)
         return job, file, path
 
@@ -267,17 +264,19 @@ class Imaging:
 
         Raises ImagingJobNotFound, ImagingFileNotFound.
         """
-        await self.get(job_id, who, action, now)
-        for name in names:
-            path = self.folder.of(job_id) / MADE / name
-            if await off_loop(path.is_file):
-                return path
-        raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=names[0])
+        async with self._audited(who, action, job_id, now):
+            await self.peek(job_id)
+            for name in names:
+                path = self.folder.of(job_id) / MADE / name
+                if await off_loop(path.is_file):
+                    return path
+            raise ImagingFileNotFound("没有这个文件，或已按保留期限删除。", job_id=str(job_id), file=names[0])
 
-    async def refused(self, who: Who, action: str, code: str, now: datetime) -> None:
-        """A creation that came to nothing."""
-        async with self._unit.begin() as tx:
-            await tx.imaging.audit(_access(who, action, None, code, now))
+    def creating(
+        self, who: Who, now: datetime, *, refusals: tuple[type[Exception], ...] = (Refused,)
+    ) -> AbstractAsyncContextManager[Access]:
+        """Around what is to make jobs: each that is made brings its row; what comes to nothing leaves one here."""
+        return noted(self._unit, who, "create", now, refusals=refusals, is_ok_told=True)
 
     def readings(self) -> Iterator[Metric]:
         ended: list[tuple[list[str], float]] = [
@@ -290,25 +289,15 @@ class Imaging:
         yield gauge("orwatch_imaging_working", "Imaging jobs that are worked on now", [], working)
         yield from self._deliveries.readings()
 
-    async def _known(self, job_id: UUID) -> Job:
-        async with self._unit.read() as tx:
-            job = await tx.imaging.get(job_id)
-        if job is None:
-            raise ImagingJobNotFound("没有这个影像任务。", job_id=str(job_id))
-        return job
-
-    @asynccontextmanager
-    async def _audited(self, who: Who, action: str, job_id: UUID | None, now: datetime) -> AsyncIterator[None]:
-        outcome = "ok"
-        try:
-            yield
-        except Refused as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            async with self._unit.begin() as tx:
-                await tx.imaging.audit(_access(who, action, job_id, outcome, now))
+    def _audited(
+        self, who: Who, action: str, job_id: UUID | None, now: datetime
+    ) -> AbstractAsyncContextManager[Access]:
+        return noted(self._unit, who, action, now, job_id=job_id)
 
 
-def _access(who: Who, action: str, job_id: UUID | None, outcome: str, now: datetime) -> Access:
-    return Access(at=now, caller=who.name, address=who.address, action=action, job_id=job_id, outcome=outcome)
+async def _known(tx: Tx, job_id: UUID) -> Job:
+    """Raises ImagingJobNotFound."""
+    job = await tx.imaging.get(job_id)
+    if job is None:
+        raise ImagingJobNotFound("没有这个影像任务。", job_id=str(job_id))
+    return job

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from daemon.feed import Feed
 from daemon.imaging.jobs.deliveries import save_job
 from daemon.imaging.jobs.folder import JobFolder
 from daemon.imaging.jobs.rounds import in_rounds, insist
-from daemon.imaging.jobs.steps import Done, Gateway, NotYet, Step, Work, step_named
+from daemon.imaging.jobs.steps import Done, Gateway, Notice, NotYet, Step, Work, step_named
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.supervise import attempted
 from imaging import errors
@@ -59,11 +60,13 @@ class JobRunner:
         feed: Feed[Job],
         rules: RunRules,
         on_end: Callable[[], None],
+        notices: Mapping[JobKind, Notice] = MappingProxyType({}),
     ) -> None:
-        """on_end: a job has ended, and its row says so."""
+        """on_end: a job has ended, and its row says so. notices: of the kinds whose ends webhooks are told."""
         self._on_end = on_end
         self._unit = unit
         self._gateways = gateways
+        self._notices = notices
         self._folder = folder
         self._feed = feed
         self._rules = rules
@@ -112,7 +115,7 @@ class JobRunner:
             if now_is.has_ended:
                 return now_is
             ended = now_is.cancelled(datetime.now(UTC), "已取消；已提交到后台的内容不会撤回。")
-            await save_job(tx, ended)
+            await save_job(tx, ended, self._notices.get(ended.kind))
         self._tell_end(ended)
         self._feed.publish(ended)
         return ended
@@ -285,7 +288,7 @@ class JobRunner:
 
         async def attempt() -> None:
             async with self._unit.begin() as tx:
-                await save_job(tx, job)
+                await save_job(tx, job, self._notices.get(job.kind))
 
         await insist("imaging jobs", attempt)
         if job.has_ended:

@@ -80,6 +80,23 @@ class Gateway(Protocol):
     async def close(self) -> None: ...
 
 
+# What a webhook is told of a job that has ended: JSON.
+Notice = Callable[[Job], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobBackEnd:
+    """A back end as its jobs see it.
+
+    gateway: None where it is not configured; missing: the keys that would do so. notice: None: nobody is owed one.
+    """
+
+    kind: JobKind
+    gateway: Gateway | None
+    missing: str
+    notice: Notice | None = None
+
+
 def step_named(gateway: Gateway, name: str) -> tuple[Step, Step | None]:
     """That step and the one after it."""
     names = [step.name for step in gateway.steps]

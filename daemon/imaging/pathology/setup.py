@@ -1,12 +1,35 @@
-"""From `[imaging.pathology]` to the rules of its client and of its uploads."""
+"""From `[imaging.pathology]` to its back end, and to the rules of its client and of its uploads."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.config import Settings
+from daemon.domain.imaging import JobKind
+from daemon.imaging.backend import BackEnd, Site
+from daemon.imaging.jobs.steps import Gateway, JobBackEnd
 
 if TYPE_CHECKING:
     from imaging.cos.slide import CosCredentials, CosRules
     from imaging.pathology.answers import PathologyRules
+
+
+def pathology_back_end(site: Site) -> BackEnd:
+    from daemon.imaging.pathology.routes import UPLOAD, routes
+
+    imaging = site.settings.imaging
+    bytes_max, slides_dir = imaging.upload_max_mib * 2**20, imaging.pathology.slides_dir
+    gateway = _gateway_of(site) if is_pathology_configured(site.settings) else None
+    return BackEnd(
+        name="pathology",
+        jobs=JobBackEnd(kind=JobKind.PATHOLOGY, gateway=gateway, missing="base_url"),
+        routers=lambda jobs: [routes(jobs, file_bytes_max=bytes_max, slides_dir=slides_dir)],
+        body_bytes_max={UPLOAD: bytes_max},
+    )
+
+
+def is_pathology_configured(settings: Settings) -> bool:
+    pathology = settings.imaging.pathology
+    return pathology.base_url is not None or pathology.create_url is not None
 
 
 def pathology_rules_of(settings: Settings) -> "PathologyRules":
@@ -52,3 +75,21 @@ def cos_rules_of(settings: Settings, credentials: "CosCredentials") -> "CosRules
         timeout_s=pathology.timeout_s,
         connect_timeout_s=pathology.connect_timeout_s,
     )
+
+
+def _gateway_of(site: Site) -> Gateway:
+    from daemon.imaging.pathology.job import PathologyGateway, PathologyJobRules
+    from imaging.pathology.client import Pathology
+
+    pathology = site.settings.imaging.pathology
+    rules = PathologyJobRules(
+        username=pathology.username.get_secret_value() if pathology.username else None,
+        password=pathology.password.get_secret_value() if pathology.password else None,
+        organization=pathology.organization,
+        source=pathology.source,
+        cos=partial(cos_rules_of, site.settings),
+        poll_interval_s=pathology.poll_interval_s,
+        polls_max=max(1, int(pathology.poll_for_h * 3600 / pathology.poll_interval_s)),
+        zone=site.zone,
+    )
+    return PathologyGateway(Pathology(pathology_rules_of(site.settings)), rules)

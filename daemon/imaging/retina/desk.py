@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from daemon.bridge import off_loop
-from daemon.domain.errors import ImagingInputInvalid, ImagingRequestInvalid, Refused
+from daemon.domain.errors import ImagingInputInvalid, ImagingRequestInvalid
 from daemon.domain.imaging import JobKind
+from daemon.imaging.jobs.accesses import Who
 from daemon.imaging.jobs.asking import Asked, Received, Webhook, refusing
-from daemon.imaging.jobs.jobs import Imaging, Who
+from daemon.imaging.jobs.jobs import Imaging
 from daemon.imaging.retina.job import INFER, ConfiguredBuckets, result_path
 from imaging.buckets.store import allowed_bucket, check_size, checked_location, utf8_header
 from imaging.errors import ImagingError
@@ -67,9 +68,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetinaDesk:
+    """bucket_store, azure_store: what the two routes for buckets work with."""
+
     imaging: Imaging
     retina: Retina
     buckets: ConfiguredBuckets
+    bucket_store: Store
+    azure_store: Store
     files_max: int
     image_bytes_max: int
 
@@ -104,13 +109,6 @@ class RetinaDesk:
 
     async def invoke_bucket(self, store: Store, headers: BucketHeaders, who: Who, now: datetime) -> list[Sent]:
         """An image, or each of a folder, in natural order. Raises Refused kinds; then nothing is queued."""
-        try:
-            return await self._invoke_bucket(store, headers, who, now)
-        except Refused as error:
-            await self.imaging.refused(who, "create", type(error).__name__, now)
-            raise
-
-    async def _invoke_bucket(self, store: Store, headers: BucketHeaders, who: Who, now: datetime) -> list[Sent]:
         checked = self._checked(headers)
         await self.imaging.check_room(JobKind.RETINA, 0)
         with refusing():

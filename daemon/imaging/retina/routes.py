@@ -6,26 +6,25 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from daemon.api.context import Context, Injected, now
+from daemon.api.context import now
 from daemon.api.errors import AlsoInErrors, answers
 from daemon.domain import errors
 from daemon.domain.imaging import JobKind
 from daemon.imaging.http.clients import Client
 from daemon.imaging.http.drafts import creation
 from daemon.imaging.http.uploads import receive
-from daemon.imaging.jobs.jobs import Who, not_configured
-from daemon.imaging.retina.desk import BucketHeaders, Headers, RetinaDesk, Sent, Store
+from daemon.imaging.jobs.jobs import Imaging
+from daemon.imaging.retina.desk import BucketHeaders, Headers, RetinaDesk, Sent
 
-UPLOADS = ("/invocations", "/imaging/retina/invocations")
+# The seed's, and ours.
+PREFIXES = ("", "/imaging/retina")
+UPLOADS = tuple(f"{prefix}/invocations" for prefix in PREFIXES)
 
 
 class RetinaRoute(AlsoInErrors):
     @staticmethod
     def also(message: str) -> dict[str, Any]:
         return {"status": "error", "message": message}
-
-
-router = APIRouter(tags=["retina"], route_class=RetinaRoute)
 
 
 class Invoked(BaseModel):
@@ -87,87 +86,75 @@ _INVOKING = answers(
 )
 
 
-@router.get(
-    "/ping",
-    summary="推理服务是否可用",
-    response_class=Response,
-    responses={200: {"description": "可用"}, 400: {"description": "不可用或未配置"}},
-)
-async def ping(parts: Injected) -> Response:
-    """200 或 400，无内容；无需密钥。"""
-    is_ready = parts.retina is not None and await parts.retina.is_ready()
-    return Response(status_code=200 if is_ready else 400)
+def routes(imaging: Imaging, desk: RetinaDesk | None, *, prefix: str) -> APIRouter:
+    """desk: None where the back end is not configured."""
+    router = APIRouter(prefix=prefix, tags=["retina"], route_class=RetinaRoute)
 
+    def configured() -> RetinaDesk:
+        """Raises ImagingNotConfigured."""
+        if desk is None:
+            raise imaging.not_configured(JobKind.RETINA)
+        return desk
 
-@router.post(
-    "/invocations",
-    summary="分析上传的 OCT 图像",
-    responses=_INVOKING,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["image"],
-                        "properties": {"image": {"type": "string", "format": "binary"}},
+    @router.get(
+        "/ping",
+        summary="推理服务是否可用",
+        response_class=Response,
+        responses={200: {"description": "可用"}, 400: {"description": "不可用或未配置"}},
+    )
+    async def ping() -> Response:
+        """200 或 400，无内容；无需密钥。"""
+        is_ready = desk is not None and await desk.is_ready()
+        return Response(status_code=200 if is_ready else 400)
+
+    @router.post(
+        "/invocations",
+        summary="分析上传的 OCT 图像",
+        responses=_INVOKING,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["image"],
+                            "properties": {"image": {"type": "string", "format": "binary"}},
+                        }
                     }
-                }
-            },
-        }
-    },
-)
-async def invoke(request: Request, client: Client, parts: Injected, headers: _Headers) -> Invoked:
-    """PNG、JPEG 或 DICOM（含多帧）一份，multipart 字段 `image`；立即返回，结果发往 webhook。"""
-    async with creation(parts, JobKind.RETINA, request, client) as draft:
-        desk = _desk(parts)
-        checked = await desk.check(headers)
-        limit = parts.settings.imaging.retina.image_max_mib * 2**20
-        form = await receive(request, desk.imaging.folder.make(draft.job_id), files_max=1, file_bytes_max=limit)
-        images = form.files.get("image", [])
-        if len(images) != 1 or form.fields:
-            raise errors.ImagingInputInvalid("image：应有且只有一份图像，别无其它字段。", field="image")
-        sent = await desk.invoke(draft.job_id, images[0], checked, client, now())
-        draft.is_made = True
-    return _invoked([sent])
-
-
-@router.post("/bucket_invocations", summary="分析存储桶中的 OCT 图像或文件夹", responses=_INVOKING)
-async def invoke_bucket(client: Client, parts: Injected, headers: _BucketHeaders) -> Invoked:
-    """GCS，或配置所指的 S3；立即返回，结果逐个发往 webhook。"""
-    retina = parts.settings.imaging.retina
-    store = Store(
-        name=retina.bucket_store,
-        input=retina.input_bucket,
-        output=retina.output_bucket,
-        allowed=frozenset(retina.buckets),
+                },
+            }
+        },
     )
-    return await _invoke_bucket(parts, store, headers, client)
+    async def invoke(request: Request, client: Client, headers: _Headers) -> Invoked:
+        """PNG、JPEG 或 DICOM（含多帧）一份，multipart 字段 `image`；立即返回，结果发往 webhook。"""
+        async with creation(imaging, JobKind.RETINA, request, client) as draft:
+            at = configured()
+            checked = await at.check(headers)
+            folder = imaging.folder.make(draft.job_id)
+            form = await receive(request, folder, files_max=1, file_bytes_max=at.image_bytes_max)
+            images = form.files.get("image", [])
+            if len(images) != 1 or form.fields:
+                raise errors.ImagingInputInvalid("image：应有且只有一份图像，别无其它字段。", field="image")
+            sent = await at.invoke(draft.job_id, images[0], checked, client, now())
+            draft.is_made = True
+        return _invoked([sent])
 
+    @router.post("/bucket_invocations", summary="分析存储桶中的 OCT 图像或文件夹", responses=_INVOKING)
+    async def invoke_bucket(client: Client, headers: _BucketHeaders) -> Invoked:
+        """GCS，或配置所指的 S3；立即返回，结果逐个发往 webhook。"""
+        async with imaging.creating(client, now()):
+            at = configured()
+            return _invoked(await at.invoke_bucket(at.bucket_store, headers, client, now()))
 
-@router.post("/bucket_invocations_azure_uae", summary="分析 Azure Blob 中的 OCT 图像或文件夹", responses=_INVOKING)
-async def invoke_azure(client: Client, parts: Injected, headers: _BucketHeaders) -> Invoked:
-    """与 `/bucket_invocations` 相同，图像与结果在 Azure Blob。"""
-    retina = parts.settings.imaging.retina
-    store = Store(
-        name="azure",
-        input=retina.azure_input_bucket or retina.input_bucket,
-        output=retina.azure_output_bucket or retina.output_bucket,
-        allowed=frozenset(retina.azure_buckets),
-    )
-    return await _invoke_bucket(parts, store, headers, client)
+    @router.post("/bucket_invocations_azure_uae", summary="分析 Azure Blob 中的 OCT 图像或文件夹", responses=_INVOKING)
+    async def invoke_azure(client: Client, headers: _BucketHeaders) -> Invoked:
+        """与 `/bucket_invocations` 相同，图像与结果在 Azure Blob。"""
+        async with imaging.creating(client, now()):
+            at = configured()
+            return _invoked(await at.invoke_bucket(at.azure_store, headers, client, now()))
 
-
-async def _invoke_bucket(parts: Context, store: Store, headers: BucketHeaders, client: Who) -> Invoked:
-    return _invoked(await _desk(parts).invoke_bucket(store, headers, client, now()))
-
-
-def _desk(parts: Context) -> RetinaDesk:
-    """Raises ImagingNotConfigured."""
-    if parts.retina is None:
-        raise not_configured(JobKind.RETINA)
-    return parts.retina
+    return router
 
 
 def _invoked(sent: Sequence[Sent]) -> Invoked:

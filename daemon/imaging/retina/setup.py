@@ -1,19 +1,48 @@
-"""From `[imaging.retina]` to what works for it: the model, the buckets, the webhook, and who takes requests."""
+"""From `[imaging.retina]` to its back end: the model, the buckets, the webhook, and the desk that takes requests."""
 
 from typing import TYPE_CHECKING
 
 from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.config.imaging import RetinaSettings
-from daemon.imaging.jobs.jobs import Imaging
-from daemon.imaging.jobs.steps import Gateway
+from daemon.domain.imaging import JobKind
+from daemon.imaging.backend import BackEnd, Site
+from daemon.imaging.jobs.steps import JobBackEnd
 from imaging.webhook import Webhook, WebhookRules
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from daemon.imaging.jobs.jobs import Imaging
     from daemon.imaging.retina.desk import RetinaDesk
     from daemon.imaging.retina.job import ConfiguredBuckets, RetinaGateway
     from imaging.buckets.store import Buckets
     from imaging.retina.analysis import Retina
+
+
+def retina_back_end(site: Site) -> BackEnd:
+    """The model and the buckets are made once, for the jobs and for the desk that takes requests."""
+    from daemon.imaging.retina.notice import notice
+    from daemon.imaging.retina.routes import PREFIXES, UPLOADS, routes
+
+    gateway = _gateway_of(site.settings) if is_retina_configured(site.settings) else None
+
+    def routers(imaging: "Imaging") -> "list[APIRouter]":
+        desk = _desk_of(site.settings, imaging, gateway.retina, gateway.buckets) if gateway is not None else None
+        return [routes(imaging, desk, prefix=prefix) for prefix in PREFIXES]
+
+    return BackEnd(
+        name="retina",
+        jobs=JobBackEnd(
+            kind=JobKind.RETINA,
+            gateway=gateway,
+            missing="server_url 与 model_name，或 model_path",
+            notice=notice,
+        ),
+        routers=routers,
+        # What is around the image in a form is far less than this.
+        body_bytes_max=dict.fromkeys(UPLOADS, (site.settings.imaging.retina.image_max_mib + 1) * 2**20),
+    )
 
 
 def is_retina_configured(settings: Settings) -> bool:
@@ -75,28 +104,39 @@ def buckets_of(settings: Settings) -> "ConfiguredBuckets":
     return ConfiguredBuckets(stores)
 
 
-def retina_gateway_of(settings: Settings) -> "RetinaGateway":
+def _gateway_of(settings: Settings) -> "RetinaGateway":
     from daemon.imaging.retina.job import RetinaGateway
 
-    bytes_max = settings.imaging.retina.image_max_mib * 2**20
-    return RetinaGateway(retina_of(settings), buckets_of(settings), image_bytes_max=bytes_max)
+    return RetinaGateway(retina_of(settings), buckets_of(settings), image_bytes_max=_image_bytes_max(settings))
 
 
-def desk_of(settings: Settings, imaging: Imaging, gateway: Gateway | None) -> "RetinaDesk | None":
-    """Over the same model and buckets as the jobs. None where the back end is not configured."""
-    if gateway is None:
-        return None
-    from daemon.imaging.retina.desk import RetinaDesk
-    from daemon.imaging.retina.job import RetinaGateway
+def _desk_of(settings: Settings, imaging: "Imaging", model: "Retina", buckets: "ConfiguredBuckets") -> "RetinaDesk":
+    from daemon.imaging.retina.desk import RetinaDesk, Store
 
-    assert isinstance(gateway, RetinaGateway)
+    retina = settings.imaging.retina
     return RetinaDesk(
         imaging=imaging,
-        retina=gateway.retina,
-        buckets=gateway.buckets,
-        files_max=settings.imaging.retina.files_max,
-        image_bytes_max=settings.imaging.retina.image_max_mib * 2**20,
+        retina=model,
+        buckets=buckets,
+        bucket_store=Store(
+            name=retina.bucket_store,
+            input=retina.input_bucket,
+            output=retina.output_bucket,
+            allowed=frozenset(retina.buckets),
+        ),
+        azure_store=Store(
+            name="azure",
+            input=retina.azure_input_bucket or retina.input_bucket,
+            output=retina.azure_output_bucket or retina.output_bucket,
+            allowed=frozenset(retina.azure_buckets),
+        ),
+        files_max=retina.files_max,
+        image_bytes_max=_image_bytes_max(settings),
     )
+
+
+def _image_bytes_max(settings: Settings) -> int:
+    return settings.imaging.retina.image_max_mib * 2**20
 
 
 def _gcs(retina: RetinaSettings) -> "Buckets":

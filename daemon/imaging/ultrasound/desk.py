@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,8 @@ from prometheus_client.core import Metric
 
 from daemon.bridge import in_thread, off_loop
 from daemon.domain.errors import (
+    ImagingInputInvalid,
+    ImagingInputTooLarge,
     ImagingNotConfigured,
     ImagingRequestInvalid,
     ImagingStorageFull,
@@ -24,9 +26,9 @@ from daemon.domain.errors import (
     UltrasoundFailed,
 )
 from daemon.health import Health
+from daemon.imaging.jobs.accesses import Who, noted
 from daemon.imaging.jobs.asking import refusing
 from daemon.imaging.jobs.folder import JobFolder
-from daemon.imaging.jobs.jobs import Who
 from daemon.imaging.jobs.turns import Turns
 from daemon.metrics import counter, gauge
 from daemon.storage.database import Unit
@@ -72,6 +74,7 @@ class UltrasoundDesk:
         health: Health,
         *,
         is_wanted: bool,
+        records_max: int,
         queue_max: int,
         keep: timedelta,
         bytes_max: int,
@@ -79,13 +82,14 @@ class UltrasoundDesk:
     ) -> None:
         """is_wanted: a model is configured; without one the daemon is in order all the same.
 
-        keep, bytes_max: of uploads and answers, together.
+        records_max: of one call. keep, bytes_max: of uploads and answers, together.
         """
         self._unit = unit
         self._engine = engine
         self._files = files
         self._health = health
         self._is_wanted = is_wanted
+        self._records_max = records_max
         self._keep = keep
         self._bytes_max = bytes_max
         self._every_s = every_s
@@ -148,10 +152,11 @@ class UltrasoundDesk:
     async def predict(self, records: Sequence["Record"], who: Who, now: datetime) -> list[dict[str, Any]]:
         """The answers, in order: either all of them or none.
 
-        Raises ImagingRequestInvalid and what else is wrong with a record, ImagingNotConfigured, UltrasoundBusy,
-        UltrasoundFailed, ImagingStorageFull.
+        Raises ImagingRequestInvalid and what else is wrong with a record or with how many there are,
+        ImagingNotConfigured, UltrasoundBusy, UltrasoundFailed, ImagingStorageFull.
         """
         async with self._audited(who, "ultrasound predict", now):
+            self._check_count(len(records))
             for number, record in enumerate(records):
                 _check_task(record.task, "task" if len(records) == 1 else f"records[{number}].task")
             if self._why_not is not None:
@@ -225,6 +230,16 @@ class UltrasoundDesk:
         if self._new_bytes > self._bytes_max * _GROWTH_MAX:
             self._is_much.set()
 
+    def _check_count(self, count: int) -> None:
+        """Raises ImagingInputInvalid, ImagingInputTooLarge."""
+        if not count:
+            raise ImagingInputInvalid("records：至少需要一条记录。", field="records")
+        if count > self._records_max:
+            raise ImagingInputTooLarge(
+                f"records：一次 {count} 条，上限 {self._records_max} 条（imaging.ultrasound.records_max）。",
+                field="records",
+            )
+
     def _resolved(self, records: Sequence["Record"]) -> list[Path]:
         paths = []
         for number, record in enumerate(records):
@@ -265,19 +280,8 @@ class UltrasoundDesk:
         folders = [Path(answer["json_path"]).parent for answer in answers]
         return answers, [sum(path.stat().st_size for path in folder.iterdir()) for folder in folders]
 
-    @asynccontextmanager
-    async def _audited(self, who: Who, action: str, now: datetime) -> AsyncIterator[None]:
-        outcome = "broke off"
-        try:
-            yield
-            outcome = "ok"
-        except Refused as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            row = Access(at=now, caller=who.name, address=who.address, action=action, job_id=None, outcome=outcome)
-            async with self._unit.begin() as tx:
-                await tx.imaging.audit(row)
+    def _audited(self, who: Who, action: str, now: datetime) -> AbstractAsyncContextManager[Access]:
+        return noted(self._unit, who, action, now)
 
 
 def _check_task(task: str, field: str) -> None:

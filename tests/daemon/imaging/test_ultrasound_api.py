@@ -16,8 +16,10 @@ import pytest
 
 from daemon.domain.errors import UltrasoundBusy
 from daemon.health import Health
-from daemon.imaging.jobs.jobs import Who
+from daemon.imaging.backend import Site
+from daemon.imaging.jobs.accesses import Who
 from daemon.imaging.ultrasound.desk import UltrasoundDesk
+from daemon.imaging.ultrasound.setup import ultrasound_desk_of
 from daemon.storage.database import Unit
 from imaging.ultrasound.files import Roots, UltrasoundFiles
 from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules
@@ -465,8 +467,8 @@ async def test_keys_guard_everything_but_the_page(daemon_on: DaemonOn, tmp_path:
 
 async def test_a_site_without_models_is_ready_and_says_what_is_missing(daemon_on: DaemonOn, tmp_path: Path) -> None:
     async with daemon_on(cameras={}, imaging=room.settings(tmp_path)) as daemon:
-        desk = daemon.parts.context.ultrasound
-        await until(lambda: "没有配置" in desk.why_not)
+        while "没有配置" not in (told := (await daemon.http.get("/imaging/ultrasound/parts")).json()["why_not"]):
+            assert "正在加载" in told
 
         asked = await daemon.http.post("/segment2/", json=room.SEED)
         drawn = await daemon.http.get("/random_sample/", params={"task": "segmentation", "dataset_name": "KidneyUS"})
@@ -542,7 +544,15 @@ async def test_one_call_works_some_wait_and_one_more_is_told_so(
     roots = Roots(data=Path(site["data_dir"]), uploads=tmp_path / "api_in", outputs=tmp_path / "api_out")
     files = UltrasoundFiles(roots, bytes_max=1 << 20, pixels_max=1_000_000)
     desk = UltrasoundDesk(
-        unit, engine, files, health, is_wanted=True, queue_max=2, keep=timedelta(days=1), bytes_max=1 << 30
+        unit,
+        engine,
+        files,
+        health,
+        is_wanted=True,
+        records_max=1,
+        queue_max=2,
+        keep=timedelta(days=1),
+        bytes_max=1 << 30,
     )
     seed, now = Record.model_validate(room.SEED), datetime.now(UTC)
     running = asyncio.create_task(desk.run())
@@ -577,7 +587,8 @@ async def test_uploads_and_answers_leave_by_age_and_what_broke_off_at_the_next_s
 ) -> None:
     taken = await uploaded(daemon, WHOLE)
     answer = (await daemon.http.post("/segment2/", json=room.record(taken))).json()
-    desk = daemon.parts.context.ultrasound
+    context = daemon.parts.context
+    desk = ultrasound_desk_of(Site(settings=daemon.settings, unit=context.unit, health=Health(), zone=None))
 
     await desk.clean(datetime.now(UTC) + timedelta(days=29))
     assert (len(kept(daemon)), Path(answer["json_path"]).is_file()) == (1, True)
