@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,7 +32,9 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from streams import Frame, Picture, Source, SourceConfig, StreamStats  # noqa: E402
+from daemon.assembly import recording_of  # noqa: E402
+from daemon.config import Settings  # noqa: E402
+from streams import Frame, Picture, Source, StreamStats  # noqa: E402
 from streams.adaptive import block_means  # noqa: E402
 from tests.streams.clips import encode, noisy  # noqa: E402
 
@@ -80,7 +82,7 @@ def read(clip: Path, *, adaptive: bool) -> Reading:
         samples.append((round(frame.stream_s, 3), block_means(frame.rgb)))
 
     picture = Picture(width=224, height=224, fit="stretch")
-    source = Source(SourceConfig(camera="bench", url=str(clip), pace="fast", adaptive=adaptive, picture=picture))
+    source = Source(replace(recording_of("bench", clip, Settings(), picture), adaptive=adaptive))
     start_cpu_s = time.process_time()
     source.run(keep, threading.Event())
     cpu_s = time.process_time() - start_cpu_s

@@ -64,9 +64,9 @@ class Batcher:
         model: Model,
         on_prediction: Callable[[Prediction], None],
         *,
-        queue_max: int = 32,
-        batch_max: int = 8,
-        frame_age_max_s: float = 0.5,
+        queue_max: int,
+        batch_max: int,
+        frame_age_max_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """on_prediction: called in the thread of `run`; what it raises ends `run`. clock: that of captured_mono_s."""

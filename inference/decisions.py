@@ -111,7 +111,7 @@ class Watcher:
         self._frame_at = at
         self._advance(at)
         decisions = self._close_absent()
-        vote = Vote.of(self._labels, scores, at, self._rules.top_k)
+        vote = Vote.of(self._labels, scores, at)
         self._window.add(vote)
         if vote.label in self._open:
             self._open[vote.label].vote(vote)

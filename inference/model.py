@@ -71,9 +71,9 @@ class Model:
         cls,
         path: str | Path,
         *,
-        device: Device = "auto",
-        labels: Sequence[str] | None = None,
-        threads: int = 1,
+        device: Device,
+        labels: Sequence[str] | None,
+        threads: int,
     ) -> Self:
         """Load, check and warm up. path: the ONNX, or a model file that names it. labels: instead of the model's own.
 

@@ -44,7 +44,7 @@ def naive(trace: Trace, threshold: float, candidates: frozenset[str]) -> list[Bo
     runs: list[list[Vote]] = []
     before: str | None = None
     for offset_s, scores in trace.frames:
-        vote = Vote.of(trace.labels, scores, EPOCH + timedelta(seconds=offset_s), 3)
+        vote = Vote.of(trace.labels, scores, EPOCH + timedelta(seconds=offset_s))
         label = vote.label if vote.score >= threshold and vote.label in candidates else None
         if label is not None:
             if label != before:

@@ -20,6 +20,7 @@ from typing import Self
 
 _ZERO = timedelta(0)
 _DECIMALS = 6
+TOP_K = 3  # the labels of a frame that are kept, best first
 _ROUNDING = 1e-9  # 0.6 of 5 frames is 3 frames, whatever binary fractions say
 
 
@@ -27,20 +28,19 @@ _ROUNDING = 1e-9  # 0.6 of 5 frames is 3 frames, whatever binary fractions say
 class Rules:
     """Every threshold of sightings and decisions; `orwatch evaluate` decides their values, not taste."""
 
-    window_s: float = 2.0
-    open_share: float = 0.6  # of the votes in the window, to open a sighting
-    window_frames_min: int = 3
-    absence_s: float = 2.0  # without a vote, to close it
+    window_s: float
+    open_share: float  # of the votes in the window, to open a sighting
+    window_frames_min: int
+    absence_s: float  # without a vote, to close it
     # Between two frames; a longer one is an interruption. Half-way between three and four frames at 2 a second, so that
     # jitter decides nothing; above absence_s it would let a hole in the stream close a sighting (double bookings).
-    gap_max_s: float = 1.75
-    auto_confirm: float = 0.90  # peak to book without a question
-    ask_above: float = 0.50  # peak to ask
-    decide_s: float = 6.0  # from the first vote to the question, if the item stays
-    option_min: float = 0.05  # score of a candidate to be offered as an answer
-    top_k: int = 3
-    peak_frames: int = 1  # the peak is the best mean score of this many consecutive votes for the label
-    background: frozenset[str] = frozenset()  # labels that never open a sighting
+    gap_max_s: float
+    auto_confirm: float  # peak to book without a question
+    ask_above: float  # peak to ask
+    decide_s: float  # from the first vote to the question, if the item stays
+    option_min: float  # score of a candidate to be offered as an answer
+    peak_frames: int  # the peak is the best mean score of this many consecutive votes for the label
+    background: frozenset[str]  # labels that never open a sighting
 
     def __post_init__(self) -> None:
         for name in ("window_s", "absence_s", "gap_max_s", "decide_s"):
@@ -49,7 +49,7 @@ class Rules:
         for name in ("open_share", "auto_confirm", "ask_above", "option_min"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0..1, got {getattr(self, name)}")
-        for name in ("window_frames_min", "top_k", "peak_frames"):
+        for name in ("window_frames_min", "peak_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         if self.ask_above > self.auto_confirm:
@@ -85,10 +85,10 @@ class Vote:
     top: tuple[Score, ...]
 
     @classmethod
-    def of(cls, labels: Sequence[str], scores: Sequence[float], at: datetime, top_k: int) -> Self:
+    def of(cls, labels: Sequence[str], scores: Sequence[float], at: datetime) -> Self:
         """The vote of one frame. Of equal scores the lower index wins; a score that is not finite counts as 0."""
         finite = [score if math.isfinite(score) else 0.0 for score in map(float, scores)]
-        best = sorted(range(len(finite)), key=lambda index: -finite[index])[:top_k]
+        best = sorted(range(len(finite)), key=lambda index: -finite[index])[:TOP_K]
         return cls(
             at, tuple(Score(labels[index], round(finite[index], _DECIMALS)) for index in best if finite[index] > 0)
         )

@@ -1,4 +1,4 @@
-"""What one camera is, for this package: plain values, checked once."""
+"""What one camera is, for this package: plain values, checked once. Who fills it says them all."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,21 +13,20 @@ class SourceConfig:
 
     camera: str
     url: str = field(repr=False)  # rtsp://, rtsps://, or the path of a file
-    detect_url: str | None = field(default=None, repr=False)  # the sub-stream; when given, it is the one classified
-    transport: Literal["tcp", "udp"] = "tcp"
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 2.0  # a stall is reported within this time
-    sample_fps: float = 2.0
+    detect_url: str | None = field(repr=False)  # the sub-stream; when given, it is the one classified
+    transport: Literal["tcp", "udp"]
+    connect_timeout_s: float
+    read_timeout_s: float  # a stall is reported within this time
+    sample_fps: float
     picture: Picture
-    adaptive: bool = False  # key frames only while the compressed stream says that nothing moves
-    hwaccel: str = "off"  # "off", "auto", or the name of a device: "cuda", "vaapi", ...
-    pace: Literal["live", "fast"] = "live"  # files only: as a camera would send, or as fast as the consumer takes
-    loop: bool = False  # files only
-    started_at: datetime | None = None  # files only: wall time of the first frame; default: now
-    frozen_after_s: float = 30.0  # identical pictures for this long are reported as frozen
+    adaptive: bool  # key frames only while the compressed stream says that nothing moves
+    hwaccel: str  # "off", "auto", or the name of a device: "cuda", "vaapi", ...
+    pace: Literal["live", "fast"]  # files only: as a camera would send, or as fast as the consumer takes
+    loop: bool  # files only
+    started_at: datetime | None  # files only: wall time of the first frame; None: now
 
     def __post_init__(self) -> None:
-        for name in ("connect_timeout_s", "read_timeout_s", "sample_fps", "frozen_after_s"):
+        for name in ("connect_timeout_s", "read_timeout_s", "sample_fps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"camera {self.camera}: {name} must be above 0, got {getattr(self, name)}")
         if self.transport not in ("tcp", "udp"):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streams.frame import Rgb
 
+FROZEN_AFTER_S = 30.0  # identical pictures for so long
 COVERED_AFTER_S = 3.0  # a hand that passes is no news
 # Mean step between neighbours, in levels of 255: footage of rooms has several; a cap, a drape, a black picture under 1.
 DETAIL_MIN = 1.0

@@ -32,7 +32,7 @@ class StreamInfo:
     first_key_frame_s: float
 
 
-def probe(url: str, *, transport: Literal["tcp", "udp"] = "tcp", timeout_s: float = 10.0) -> StreamInfo:
+def probe(url: str, *, transport: Literal["tcp", "udp"], timeout_s: float) -> StreamInfo:
     """Connect and listen until a whole group of pictures has passed, at most timeout_s. Raises a StreamError."""
     start_mono_s = time.monotonic()
     with opened(

@@ -25,7 +25,7 @@ from streams.config import SourceConfig
 from streams.decoder import Decoder
 from streams.errors import StreamBroken, StreamError, StreamStalled
 from streams.frame import Frame, Rgb
-from streams.health import PictureHealth
+from streams.health import FROZEN_AFTER_S, PictureHealth
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
 from streams.recording import packets_of
@@ -46,7 +46,7 @@ class Source:
         self.config = config
         self._ring = ring
         self.stats = StreamStats()
-        self._health = PictureHealth(config.frozen_after_s)
+        self._health = PictureHealth(FROZEN_AFTER_S)
 
     def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
         """Read until stop is set or the recording ends; raise a StreamError otherwise.

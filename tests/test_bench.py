@@ -12,7 +12,7 @@ from bench import cameras, classifier, report
 from bench.contender import KINDS
 from bench.measure import Measurement, quantile, wanted
 from bench.results import BIT_LABELS, BITS, ITEMS, SIZE, frame_of
-from inference.model import Model
+from tests import rules
 from tests.streams.counter import FRAME_HEIGHT, TOP
 
 ONE = Measurement(
@@ -135,7 +135,7 @@ def test_the_floor_takes_the_frames_that_orwatch_takes() -> None:
 
 
 def test_a_result_says_which_frame_it_is_of(tmp_path: Path) -> None:
-    model = Model.load(classifier.build(tmp_path), device="cpu")
+    model = rules.model(classifier.build(tmp_path), device="cpu")
     assert model.labels == (*ITEMS, *BIT_LABELS)
     frames = [0, 1, 255, 256, 499]
     scores = model.classify([_counted(frame) for frame in frames])

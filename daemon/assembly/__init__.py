@@ -1,8 +1,12 @@
 """From the configuration to the parts: one function for each, which opens what it names and starts nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta, tzinfo
+from pathlib import Path
 from zoneinfo import ZoneInfo
+
+from pydantic import SecretStr
 
 from daemon.api.keys import Keys, read_keys
 from daemon.config import CameraSettings, ConfigError, Settings
@@ -58,7 +62,7 @@ def load_keys(settings: Settings) -> Keys | None:
     return None
 
 
-def rules_of(settings: Settings, model: Model) -> Rules:
+def rules_of(settings: Settings, background: frozenset[str]) -> Rules:
     inference = settings.inference
     return Rules(
         window_s=inference.window_s,
@@ -71,7 +75,7 @@ def rules_of(settings: Settings, model: Model) -> Rules:
         decide_s=inference.decide_s,
         option_min=inference.option_min,
         peak_frames=inference.peak_frames,
-        background=background_of(settings, model),
+        background=background,
     )
 
 
@@ -97,8 +101,16 @@ def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Pi
         picture=picture,
         adaptive=camera.adaptive,
         hwaccel=camera.hwaccel,
+        pace="live",
         loop=camera.loop,
+        started_at=None,
     )
+
+
+def recording_of(name: str, path: Path, settings: Settings, picture: Picture) -> SourceConfig:
+    """A recording in the place of a camera: every picture that is due, as fast as they decode."""
+    camera = CameraSettings(url=SecretStr(str(path)))
+    return replace(source_of(name, camera, settings, picture), adaptive=False, pace="fast")
 
 
 def store_of(settings: Settings) -> ObjectStore:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
-from daemon.assembly import batcher_of, picture_of, rules_of, source_of
+from daemon.assembly import background_of, batcher_of, picture_of, rules_of, source_of
 from daemon.config import Settings
 from daemon.domain.catalogue import Candidates
 from daemon.domain.sighting import Observation, Outcome
@@ -38,7 +38,7 @@ def pipeline_of(
         {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
         batcher_on=lambda on_prediction: batcher_of(model, on_prediction, settings),
         labels=model.labels,
-        rules=rules_of(settings, model),
+        rules=rules_of(settings, background_of(settings, model)),
         observe=_observing(unit, rules, health, metrics, evidence),
         shows=_showing(unit, health),
         health=health,

@@ -54,8 +54,9 @@ def evaluate(
     settings = settings_of(config, model=model)
     classifier = load_model(settings)
     known = load_truth(truth, classifier.labels)
-    rules = rules_of(settings, classifier)
-    candidates = frozenset(classifier.labels) - background_of(settings, classifier)
+    background = background_of(settings, classifier)
+    rules = rules_of(settings, background)
+    candidates = frozenset(classifier.labels) - background
     folder = recordings or truth.parent
     if missing := [name for name in known.recordings if not (folder / name).is_file()]:
         raise CommandFailed(f"{folder}: has no {', '.join(missing)}", hint="The truth file names the recordings.")

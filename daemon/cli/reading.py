@@ -10,6 +10,7 @@ from threading import Event
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from daemon.assembly import picture_of, recording_of
 from daemon.bridge import in_thread
 from daemon.cli.options import console
 from daemon.config import Settings
@@ -61,9 +62,7 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
 
             return read_trace(
                 model,
-                path,
-                camera=camera,
-                sample_fps=settings.inference.sample_fps,
+                recording_of(camera, path, settings, picture_of(model)),
                 batch_max=settings.inference.batch_max,
                 on_progress=on_progress,
                 stop=stop,

@@ -47,7 +47,8 @@ async def tally(
 ) -> Tallied:
     """traces: by camera. folder: for the consumption log. Raises ConfigError, CatalogueBroken, OSError."""
     catalogue = load_catalogue(settings)
-    labels = Labels(names=model.labels, background=background_of(settings, model))
+    background = background_of(settings, model)
+    labels = Labels(names=model.labels, background=background)
     with tempfile.TemporaryDirectory(prefix="orwatch-") as scratch:
         ledger = Path(scratch) / "ledger.db"
         await off_loop(migrate.ensure, ledger)
@@ -60,7 +61,7 @@ async def tally(
             cameras = Recordings(
                 traces,
                 started_at=started_at,
-                rules=rules_of(settings, model),
+                rules=rules_of(settings, background),
                 unit=unit,
                 observe_rules=ObserveRules(
                     fusion=timedelta(seconds=settings.inference.fusion_s), doctor_id=settings.surgery.doctor_id

@@ -27,7 +27,7 @@ from inference.model import Model
 from inference.replay import Trace
 from inference.sightings import Rules
 from streams.errors import StreamUnsupported
-from streams.frame import Frame, Picture, Rgb
+from streams.frame import Frame, Rgb
 from streams.source import Source, SourceConfig
 
 # How often live cameras look at the time although no frame came; see daemon/pipeline/pipeline.py.
@@ -36,10 +36,8 @@ _TICK = timedelta(seconds=0.5)
 
 def read_trace(
     model: Model,
-    path: Path,
+    recording: SourceConfig,
     *,
-    camera: str,
-    sample_fps: float,
     batch_max: int,
     on_progress: Callable[[float, float], None],
     stop: threading.Event,
@@ -48,8 +46,7 @@ def read_trace(
 
     on_progress: seconds of the recording behind us, and the share of its bytes. Raises a StreamError or ModelError.
     """
-    picture = Picture(width=model.width, height=model.height, fit=model.fit)
-    source = Source(SourceConfig(camera=camera, url=str(path), sample_fps=sample_fps, picture=picture, pace="fast"))
+    source, path = Source(recording), Path(recording.url)
     size = max(1, path.stat().st_size) if path.is_file() else 1
     waiting: list[tuple[float, Rgb]] = []
     frames: list[tuple[float, list[float]]] = []
@@ -72,7 +69,7 @@ def read_trace(
         raise StreamUnsupported(f"{path}: no picture of it could be decoded")
     if frames:
         on_progress(frames[-1][0], 1.0)
-    return Trace(camera=camera, labels=model.labels, frames=tuple(frames))
+    return Trace(camera=recording.camera, labels=model.labels, frames=tuple(frames))
 
 
 class Recordings:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from daemon.config.sections import InferenceSettings
 from inference.batcher import Batcher
 from inference.errors import ModelMismatch
-from inference.model import Model
+from tests import rules
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 DEADLINE_S = 10
@@ -62,7 +63,19 @@ class Results:
 
 @pytest.fixture
 def model(colour):
-    return Model.load(colour())
+    return rules.model(colour())
+
+
+def batching(model, on_prediction, *, clock, **changes):
+    inference = InferenceSettings().model_copy(update=changes)
+    return Batcher(
+        model,
+        on_prediction,
+        queue_max=inference.queue_max,
+        batch_max=inference.batch_max,
+        frame_age_max_s=inference.frame_age_max_s,
+        clock=clock,
+    )
 
 
 @contextmanager
@@ -84,7 +97,7 @@ def counts(batcher):
 
 def test_a_frame_comes_back_as_a_prediction_with_its_camera_and_times(model, painted):
     clock, results = Clock(), Results()
-    batcher = Batcher(model, results, clock=clock)
+    batcher = batching(model, results, clock=clock)
     with running(batcher):
         batcher.put(Shot("or-cam-01", painted(200, 9, 9), 99.9))
         batcher.put(Shot("or-cam-02", painted(9, 9, 200), 99.8))
@@ -102,7 +115,7 @@ def test_a_frame_comes_back_as_a_prediction_with_its_camera_and_times(model, pai
 
 def test_what_waits_goes_in_one_batch_up_to_the_limit(model, painted):
     results = Results()
-    batcher = Batcher(model, results, batch_max=4, clock=Clock())
+    batcher = batching(model, results, batch_max=4, clock=Clock())
     for number in range(10):
         batcher.put(Shot(f"cam-{number % 3}", painted(200, number, 9), 100.0))
     with running(batcher):
@@ -113,7 +126,7 @@ def test_what_waits_goes_in_one_batch_up_to_the_limit(model, painted):
 
 def test_a_lone_frame_does_not_wait_for_others(model, painted):
     results = Results()
-    batcher = Batcher(model, results, batch_max=8, clock=Clock())
+    batcher = batching(model, results, batch_max=8, clock=Clock())
     with running(batcher):
         for number in range(3):
             batcher.put(Shot("cam", painted(200, number, 9), 100.0))
@@ -123,7 +136,7 @@ def test_a_lone_frame_does_not_wait_for_others(model, painted):
 
 def test_in_a_full_queue_a_camera_gives_up_its_own_oldest_frame(model, painted):
     results = Results()
-    batcher = Batcher(model, results, queue_max=4, clock=Clock())
+    batcher = batching(model, results, queue_max=4, clock=Clock())
     for camera, at in [("quiet", 99.61), ("fast", 99.62), ("fast", 99.63), ("fast", 99.64), ("fast", 99.65)]:
         batcher.put(Shot(camera, painted(1, 2, 3), at))
     assert batcher.waiting == 4
@@ -134,7 +147,7 @@ def test_in_a_full_queue_a_camera_gives_up_its_own_oldest_frame(model, painted):
 
 
 def test_a_camera_makes_room_for_itself_even_if_another_has_more_waiting(model, painted):
-    batcher = Batcher(model, Results(), queue_max=4, clock=Clock())
+    batcher = batching(model, Results(), queue_max=4, clock=Clock())
     for camera in ("quiet", "fast", "fast", "fast", "quiet"):
         batcher.put(Shot(camera, painted(1, 2, 3), 100.0))
     assert batcher.drops_by_camera == {("quiet", "queue_full"): 1}
@@ -142,18 +155,18 @@ def test_a_camera_makes_room_for_itself_even_if_another_has_more_waiting(model, 
 
 def test_a_queue_without_room_is_refused(model):
     with pytest.raises(ValueError, match="queue_max 0"):
-        Batcher(model, Results(), queue_max=0)
+        batching(model, Results(), queue_max=0, clock=Clock())
 
 
 def test_a_camera_without_a_waiting_frame_takes_the_place_of_the_one_that_has_most(model, painted):
-    batcher = Batcher(model, Results(), queue_max=4, clock=Clock())
+    batcher = batching(model, Results(), queue_max=4, clock=Clock())
     for camera in ("quiet", "fast", "fast", "fast", "new"):
         batcher.put(Shot(camera, painted(1, 2, 3), 100.0))
     assert batcher.drops_by_camera == {("fast", "queue_full"): 1}
 
 
 def test_of_cameras_alike_the_one_that_waits_longest_gives_way(model, painted):
-    batcher = Batcher(model, Results(), queue_max=2, clock=Clock())
+    batcher = batching(model, Results(), queue_max=2, clock=Clock())
     for camera in ("a", "b", "c", "d"):
         batcher.put(Shot(camera, painted(1, 2, 3), 100.0))
     assert batcher.drops_by_camera == {("a", "queue_full"): 1, ("b", "queue_full"): 1}
@@ -161,7 +174,7 @@ def test_of_cameras_alike_the_one_that_waits_longest_gives_way(model, painted):
 
 def test_age_is_looked_at_when_the_model_is_free_not_when_the_frame_comes(model, painted):
     clock, results = Clock(), Results()
-    batcher = Batcher(model, results, frame_age_max_s=0.5, clock=clock)
+    batcher = batching(model, results, frame_age_max_s=0.5, clock=clock)
     results.may_go_on.clear()
     with running(batcher):
         batcher.put(Shot("a", painted(1, 2, 3), 100.0))
@@ -178,7 +191,7 @@ def test_age_is_looked_at_when_the_model_is_free_not_when_the_frame_comes(model,
 
 def test_old_frames_do_not_take_the_places_of_fresh_ones_in_a_batch(model, painted):
     results = Results()
-    batcher = Batcher(model, results, batch_max=2, clock=Clock())
+    batcher = batching(model, results, batch_max=2, clock=Clock())
     for at in (90.0, 91.0, 92.0, 99.9, 100.0):
         batcher.put(Shot("a", painted(1, 2, 3), at))
     with running(batcher):
@@ -189,7 +202,7 @@ def test_old_frames_do_not_take_the_places_of_fresh_ones_in_a_batch(model, paint
 
 def test_put_never_waits_for_a_busy_model(model, painted):
     results = Results()
-    batcher = Batcher(model, results, queue_max=3, clock=Clock())
+    batcher = batching(model, results, queue_max=3, clock=Clock())
     results.may_go_on.clear()
     with running(batcher):
         batcher.put(Shot("a", painted(1, 2, 3), 100.0))
@@ -205,7 +218,7 @@ def test_put_never_waits_for_a_busy_model(model, painted):
 
 def test_frames_left_over_and_frames_after_the_end_are_counted_as_closed(model, painted):
     results = Results()
-    batcher = Batcher(model, results, clock=Clock())
+    batcher = batching(model, results, clock=Clock())
     results.may_go_on.clear()
     with running(batcher) as stop:
         batcher.put(Shot("a", painted(1, 2, 3), 100.0))
@@ -222,7 +235,7 @@ def test_it_runs_again_after_an_error_in_the_callback(model, painted):
     def refuse(prediction):
         raise LookupError(prediction.camera)
 
-    batcher = Batcher(model, refuse, clock=Clock())
+    batcher = batching(model, refuse, clock=Clock())
     batcher.put(Shot("a", painted(1, 2, 3), 100.0))
     with pytest.raises(LookupError, match="a"):
         batcher.run(threading.Event())
@@ -253,7 +266,7 @@ def running_here(batcher, shot):
 
 
 def test_frames_in_a_model_that_fails_are_counted_and_the_error_goes_through(model, painted):
-    batcher = Batcher(model, Results(), clock=Clock())
+    batcher = batching(model, Results(), clock=Clock())
     batcher.put(Shot("a", painted(1, 2, 3), 100.0))
     batcher.put(Shot("b", painted(1, 2, 3, size=9), 100.0))
     with pytest.raises(ModelMismatch):
@@ -263,7 +276,7 @@ def test_frames_in_a_model_that_fails_are_counted_and_the_error_goes_through(mod
 
 def test_progress_tells_an_idle_loop_from_a_stuck_one(model, painted):
     clock, results = Clock(), Results()
-    batcher = Batcher(model, results, clock=clock)
+    batcher = batching(model, results, clock=clock)
     seen = threading.Condition()
 
     def progress_reaches(at):
@@ -284,7 +297,7 @@ def test_progress_tells_an_idle_loop_from_a_stuck_one(model, painted):
 
 def test_every_frame_of_many_threads_is_classified_or_counted(model, painted):
     results = Results()
-    batcher = Batcher(model, results, queue_max=8, batch_max=4, clock=Clock())
+    batcher = batching(model, results, queue_max=8, batch_max=4, clock=Clock())
     picture = painted(200, 9, 9)
 
     def feed(camera):

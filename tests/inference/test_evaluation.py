@@ -10,10 +10,11 @@ from inference.charts import draw
 from inference.decisions import Ask, Book, Ignore
 from inference.errors import ChartsMissing, TruthInvalid
 from inference.evaluation import ASKED, EPOCH, MISSED, NOTHING, Trace, Truth, curve, evaluate, load_truth, naive, replay
-from inference.sightings import Rules, Score, Sighting
+from inference.sightings import Score, Sighting
+from tests import rules
 
 LABELS = ("纱布", "缝线", "空")
-RULES = Rules(background=frozenset({"空"}))
+RULES = rules.sightings(background=frozenset({"空"}))
 CANDIDATES = frozenset({"纱布", "缝线"})
 
 

@@ -20,8 +20,9 @@ from inference.errors import (
     RuntimeConflict,
     RuntimeMissing,
 )
-from inference.model import BATCH_MAX, Model
+from inference.model import BATCH_MAX
 from inference.runtime import check_distributions, onnxruntime
+from tests import rules
 
 ULTRALYTICS = {"task": "classify", "imgsz": "[8, 8]", "names": "{0: 'red', 1: 'green', 2: 'blue'}"}
 PLAIN = "labels: [red, green, blue]\noutput: probabilities\n"
@@ -32,7 +33,7 @@ def best(model, *pictures):
 
 
 def test_an_ultralytics_export_is_used_as_it_is(colour, painted):
-    model = Model.load(colour())
+    model = rules.model(colour())
     assert (model.labels, model.width, model.height, model.fit) == (("red", "green", "blue"), 8, 8, "crop")
     assert model.provider == "CPUExecutionProvider"
     assert len(model.sha256) == 64
@@ -44,7 +45,7 @@ def test_an_ultralytics_export_is_used_as_it_is(colour, painted):
 
 
 def test_channels_arrive_in_rgb_order_and_every_pixel_counts(colour, painted):
-    model = Model.load(colour())
+    model = rules.model(colour())
     half = painted(255, 0, 0)
     half[4:] = (0, 0, 255)
     assert best(model, painted(200, 9, 9), painted(9, 200, 9), painted(9, 9, 200)) == ["red", "green", "blue"]
@@ -55,24 +56,24 @@ def test_channels_arrive_in_rgb_order_and_every_pixel_counts(colour, painted):
 @pytest.mark.parametrize("batch", ["batch", 1, 2, 4])
 def test_a_fixed_batch_gives_the_same_as_an_open_one(colour, batch):
     pictures = list(np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), np.uint8))
-    together = Model.load(colour("open.onnx")).classify(pictures)
-    model = Model.load(colour("other.onnx", batch=batch))
+    together = rules.model(colour("open.onnx")).classify(pictures)
+    model = rules.model(colour("other.onnx", batch=batch))
     assert np.allclose(model.classify(pictures), together, atol=1e-6)
     assert np.allclose([model.classify([each])[0] for each in pictures], together, atol=1e-6)
 
 
 def test_more_pictures_than_one_run_takes_come_back_in_order(colour, painted):
-    model = Model.load(colour())
+    model = rules.model(colour())
     pictures = [painted(200, 9, 9) if n % 3 else painted(9, 9, 200) for n in range(BATCH_MAX * 2 + 5)]
     assert best(model, *pictures) == ["red" if n % 3 else "blue" for n in range(len(pictures))]
 
 
 def test_no_picture_gives_no_scores(colour):
-    assert Model.load(colour()).classify([]).shape == (0, 3)
+    assert rules.model(colour()).classify([]).shape == (0, 3)
 
 
 def test_threads_do_not_write_into_each_others_pictures(colour, painted):
-    model = Model.load(colour())
+    model = rules.model(colour())
     colours = {"red": painted(200, 9, 9), "green": painted(9, 200, 9), "blue": painted(9, 9, 200)}
     ready = threading.Barrier(3, timeout=10)
 
@@ -88,8 +89,8 @@ def test_logits_become_probabilities(colour, painted):
     path = colour(metadata=None, ends_in="logits")
     path.with_suffix(".yaml").write_text("labels: [red, green, blue]\noutput: logits\n")
     assert np.allclose(
-        Model.load(path).classify([painted(200, 90, 9)]),
-        Model.load(colour("ultralytics.onnx")).classify([painted(200, 90, 9)]),
+        rules.model(path).classify([painted(200, 90, 9)]),
+        rules.model(colour("ultralytics.onnx")).classify([painted(200, 90, 9)]),
         atol=1e-6,
     )
 
@@ -99,7 +100,7 @@ def test_the_model_file_says_mean_std_scale_and_channel_order(colour, painted):
     path.with_suffix(".yaml").write_text(
         PLAIN + "channels: bgr\nscale: 1.0\nmean: [10, 20, 30]\nstd: [2, 4, 5]\nfit: stretch\n"
     )
-    model = Model.load(path)
+    model = rules.model(path)
     logits = np.exp((np.array([12, 24, 40]) - [10, 20, 30]) / [2, 4, 5])
     assert model.classify([painted(40, 24, 12)])[0] == pytest.approx(logits / logits.sum(), abs=1e-5)
     assert model.fit == "stretch"
@@ -110,25 +111,25 @@ def test_the_model_file_says_mean_std_scale_and_channel_order(colour, painted):
 def test_other_types_and_layouts(colour, painted, onnx_dtype, dtype, layout):
     path = colour(metadata=None, dtype=onnx_dtype, layout=layout)
     path.with_suffix(".yaml").write_text(PLAIN + f"layout: {layout}\ndtype: {dtype}\n")
-    assert best(Model.load(path), painted(200, 9, 9), painted(9, 9, 200)) == ["red", "blue"]
+    assert best(rules.model(path), painted(200, 9, 9), painted(9, 9, 200)) == ["red", "blue"]
 
 
 def test_channels_last_is_seen_without_being_told(colour, painted):
-    assert best(Model.load(colour(layout="nhwc")), painted(9, 200, 9)) == ["green"]
+    assert best(rules.model(colour(layout="nhwc")), painted(9, 200, 9)) == ["green"]
 
 
 def test_an_open_size_comes_from_the_metadata_or_the_model_file(colour):
-    assert Model.load(colour(size="size")).width == 8
+    assert rules.model(colour(size="size")).width == 8
     path = colour("bare.onnx", metadata=None, size="size")
     path.with_suffix(".yaml").write_text(PLAIN + "width: 16\nheight: 12\n")
-    model = Model.load(path)
+    model = rules.model(path)
     assert (model.width, model.height) == (16, 12)
 
 
 def test_the_model_file_may_have_another_name_and_be_given_itself(colour, tmp_path):
     colour("weights.onnx", metadata=None)
     (tmp_path / "consumables.yaml").write_text(PLAIN + "model: weights.onnx\n")
-    model = Model.load(tmp_path / "consumables.yaml")
+    model = rules.model(tmp_path / "consumables.yaml")
     assert model.path == tmp_path / "weights.onnx"
 
 
@@ -144,18 +145,18 @@ def test_labels_may_stand_in_a_file_of_their_own(colour, tmp_path, name, text):
     path = colour(metadata=None)
     (tmp_path / name).write_text(text, "utf-8")
     path.with_suffix(".yaml").write_text(f"labels: {name}\noutput: probabilities\n")
-    assert Model.load(path).labels == ("纱布", "缝线", "止血钳")
+    assert rules.model(path).labels == ("纱布", "缝线", "止血钳")
 
 
 def test_labels_of_the_caller_come_first(colour):
-    assert Model.load(colour(), labels=["a", "b", "c"]).labels == ("a", "b", "c")
+    assert rules.model(colour(), labels=["a", "b", "c"]).labels == ("a", "b", "c")
 
 
 def test_background_labels_come_from_metadata_or_model_file(colour):
     path = colour(metadata=ULTRALYTICS | {"background": '["blue"]'})
-    assert Model.load(path).background == {"blue"}
+    assert rules.model(path).background == {"blue"}
     path.with_suffix(".yaml").write_text("output: probabilities\nbackground: [red]\n")
-    assert Model.load(path).background == {"red"}
+    assert rules.model(path).background == {"red"}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_background_labels_come_from_metadata_or_model_file(colour):
 def test_what_cannot_be_used_is_refused_with_the_file_and_the_reason(colour, bend, error, words):
     path = colour(**bend)
     with pytest.raises(error, match=words) as caught:
-        Model.load(path)
+        rules.model(path)
     assert str(path) in str(caught.value)
     assert isinstance(caught.value, ModelError)
     assert isinstance(caught.value, ValueError)
@@ -212,16 +213,16 @@ def test_a_detector_is_told_from_a_classifier_by_its_output(tmp_path):
     helper.set_model_props(model, {"names": ULTRALYTICS["names"]})
     onnx.save(model, tmp_path / "boxes.onnx")
     with pytest.raises(ModelUnsupported, match=r"expected scores of shape \(batch, labels\), got boxes"):
-        Model.load(tmp_path / "boxes.onnx")
+        rules.model(tmp_path / "boxes.onnx")
 
 
 def test_one_of_several_outputs_can_be_named(colour, painted):
     path = colour(outputs=2)
     path.with_suffix(".yaml").write_text("output: probabilities\noutput_name: output1\n")
-    assert best(Model.load(path), painted(9, 200, 9)) == ["green"]
+    assert best(rules.model(path), painted(9, 200, 9)) == ["green"]
     path.with_suffix(".yaml").write_text("output: probabilities\noutput_name: nothing\n")
     with pytest.raises(ModelMismatch, match="expected an output named 'nothing', got 2: output0"):
-        Model.load(path)
+        rules.model(path)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_a_wrong_model_file_is_refused_with_its_key(colour, text, words):
     path = colour(metadata=None)
     path.with_suffix(".yaml").write_text(text)
     with pytest.raises(ModelFileInvalid, match=words) as caught:
-        Model.load(path)
+        rules.model(path)
     assert str(path.with_suffix(".yaml")) in str(caught.value)
 
 
@@ -251,32 +252,32 @@ def test_a_model_file_of_the_wrong_type_for_the_onnx_is_refused(colour):
     path = colour(metadata=None)
     path.with_suffix(".yaml").write_text(PLAIN + "dtype: float16\n")
     with pytest.raises(ModelMismatch, match="the model file says float16, the ONNX says float32"):
-        Model.load(path)
+        rules.model(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelNotFound, match=r"gone\.onnx: no such file") as caught:
-        Model.load(tmp_path / "gone.onnx")
+        rules.model(tmp_path / "gone.onnx")
     assert isinstance(caught.value, FileNotFoundError)
     with pytest.raises(ModelNotFound, match=r"gone\.yaml: no such file"):
-        Model.load(tmp_path / "gone.yaml")
+        rules.model(tmp_path / "gone.yaml")
     (tmp_path / "here.yaml").write_text(PLAIN + "model: away.onnx")
     with pytest.raises(ModelNotFound, match=r"here\.yaml: names the model .*away\.onnx"):
-        Model.load(tmp_path / "here.yaml")
+        rules.model(tmp_path / "here.yaml")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx", b"\x08\x09" * 5000])
 def test_a_corrupt_file_is_named(tmp_path, content):
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(ModelBroken, match=r"bad\.onnx"):
-        Model.load(tmp_path / "bad.onnx")
+        rules.model(tmp_path / "bad.onnx")
 
 
 def test_a_file_cut_off_in_copying_is_named(colour):
     path = colour()
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ModelBroken, match=r"colours\.onnx"):
-        Model.load(path)
+        rules.model(path)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_a_file_cut_off_in_copying_is_named(colour):
     ],
 )
 def test_a_picture_of_another_size_or_type_is_refused(colour, picture):
-    model = Model.load(colour())
+    model = rules.model(colour())
     with pytest.raises(ModelMismatch, match=r"expected a picture of \(8, 8, 3\) uint8"):
         model.classify([picture])
 
@@ -300,17 +301,17 @@ def test_a_picture_of_another_size_or_type_is_refused(colour, picture):
 def test_cuda_asked_for_and_not_there_is_an_error_and_auto_is_not(colour):
     path = colour()
     with pytest.raises(DeviceUnavailable, match=r"offers .*CPUExecutionProvider"):
-        Model.load(path, device="cuda")
-    assert Model.load(path, device="auto").provider == "CPUExecutionProvider"
+        rules.model(path, device="cuda")
+    assert rules.model(path, device="auto").provider == "CPUExecutionProvider"
 
 
 @pytest.mark.gpu
 def test_cuda_gives_the_same_scores_as_the_cpu(colour):
     pictures = list(np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), np.uint8))
     path = colour()
-    on_cuda = Model.load(path, device="cuda")
+    on_cuda = rules.model(path, device="cuda")
     assert on_cuda.provider == "CUDAExecutionProvider"
-    assert np.allclose(on_cuda.classify(pictures), Model.load(path, device="cpu").classify(pictures), atol=1e-3)
+    assert np.allclose(on_cuda.classify(pictures), rules.model(path, device="cpu").classify(pictures), atol=1e-3)
 
 
 def test_two_distributions_of_onnxruntime_are_refused():

@@ -4,19 +4,21 @@ Capital A, B, C: top-1 with 0.95. Small a, b, c: top-1 with 0.70, and the next l
 many tenths. `_`: background. `~`: a second without frames, told by gap().
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.decisions import REASONS, Ask, Book, Ignore, Watcher
+from inference.decisions import REASONS, Ask, Book, Ignore, Watcher, decide
 from inference.errors import ModelMismatch
-from inference.sightings import Rules, Score, Vote, Window
+from inference.sightings import Score, Sighting, Vote, Window
+from tests import rules
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LABELS = ("A", "B", "C", "none")
-RULES = Rules(background=frozenset({"none"}))
+RULES = rules.sightings(background=frozenset({"none"}))
 ALL = frozenset(LABELS)
 
 
@@ -184,8 +186,16 @@ def test_options_are_candidates_best_first_without_background_or_crumbs():
 
 def test_at_most_three_options_however_many_are_looked_at():
     labels = tuple("ABCDEF")
-    watcher = Watcher("cam", labels, Rules(top_k=6), frozenset(labels))
-    (asked,) = [d for n in range(13) for d in watcher.push([0.5, 0.1, 0.1, 0.1, 0.1, 0.1], at(n / 2))]
+    seen = Sighting(
+        camera="cam",
+        label="A",
+        started_at=at(0),
+        ended_at=None,
+        peak=0.5,
+        top=tuple(Score(label, 0.5 if label == "A" else 0.1) for label in labels),
+        evidence_at=at(0),
+    )
+    asked = decide(seen, RULES, frozenset(labels))
     assert [each.label for each in asked.options] == ["A", "B", "C"]
 
 
@@ -247,16 +257,16 @@ def test_a_clock_set_back_does_not_stop_the_question():
 def test_a_step_longer_than_gap_max_is_a_gap_without_being_told():
     told = Told(step_s=1.5).play("AAA")  # the window of 2 s never holds three
     assert told.short() == ""
-    told = Told(Rules(window_s=10.0), step_s=1.5).play("AAA")
+    told = Told(rules.sightings(window_s=10.0), step_s=1.5).play("AAA")
     assert told.short() == "book:A@3"
-    told = Told(Rules(window_s=10.0), step_s=1.8).play("AAAAAA")
+    told = Told(rules.sightings(window_s=10.0), step_s=1.8).play("AAAAAA")
     assert told.short() == ""
 
 
 def test_votes_of_a_closed_sighting_do_not_open_another():
-    rules = Rules(window_s=10.0, absence_s=1.0, open_share=0.2, background=frozenset({"none"}))
-    assert Told(rules).play("AAA________").short() == "book:A@1"
-    assert Told(rules).play("AAA___AA_").short() == "book:A@1 book:A@3.5"
+    long = replace(RULES, window_s=10.0, absence_s=1.0, open_share=0.2)
+    assert Told(long).play("AAA________").short() == "book:A@1"
+    assert Told(long).play("AAA___AA_").short() == "book:A@1 book:A@3.5"
 
 
 def test_scores_that_are_no_numbers_vote_for_nobody():
@@ -292,12 +302,12 @@ def test_another_number_of_scores_is_refused():
     ],
 )
 def test_the_peak_over_several_frames(strip, peak_frames, expected):
-    told = Told(Rules(peak_frames=peak_frames, background=frozenset({"none"})))
+    told = Told(replace(RULES, peak_frames=peak_frames))
     assert told.play(strip).short() == expected
 
 
 def test_the_evidence_of_a_peak_over_several_frames_is_its_best_frame():
-    told = Told(Rules(peak_frames=2, background=frozenset({"none"}))).play("8a98_____")
+    told = Told(replace(RULES, peak_frames=2)).play("8a98_____")
     sighting = told.closed[0]
     assert (sighting.peak, sighting.evidence_at, sighting.top) == (0.85, at(1.0), (Score("A", 0.9),))
 
@@ -314,7 +324,7 @@ def test_the_evidence_of_a_peak_over_several_frames_is_its_best_frame():
 )
 def test_rules_that_make_no_sense_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
-        Rules(**wrong)
+        rules.sightings(**wrong)
 
 
 # Any sequence of frames, ticks, gaps and clock jumps.
@@ -331,7 +341,7 @@ EVENTS = st.lists(
     max_size=60,
 )
 ANY_RULES = st.builds(
-    Rules,
+    rules.sightings,
     open_share=st.sampled_from([0.2, 0.6, 1.0]),
     window_frames_min=st.integers(1, 4),
     absence_s=st.sampled_from([0.5, 2.0]),

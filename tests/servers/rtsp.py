@@ -1,7 +1,7 @@
 """A real RTSP camera for tests: a GStreamer server process per camera, with the faults that cameras have.
 
     with RtspCamera(clip, user="ops", password="secret") as camera:
-        Source(SourceConfig(camera="or-cam-01", url=camera.url, ...)).run(...)
+        Source(rules.camera(camera.url)).run(...)
 
 `kill` and `start` (same port), `suspend`/`resume` (the machine is gone, then back), `freeze`/`thaw` (the encoder stops,
 the connection stays). `SilentServer` answers TCP and never RTSP.

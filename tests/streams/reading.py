@@ -7,18 +7,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from streams import Frame, Picture, Source, SourceConfig
+from streams import Frame, Source, SourceConfig
+from tests import rules
 
 DEADLINE_S = 20.0
-SMALL = Picture(width=96, height=64, fit="stretch")
+
+
+def decoding_all(url: str | Path, **changes: Any) -> SourceConfig:
+    """What is sampled is told frame by frame here: no picture is repeated, unless a test wants it."""
+    return rules.camera(url, **({"adaptive": False} | changes))
 
 
 class Reader:
     """with Reader(url=...) as reader: reader.wait_for(3)"""
 
     def __init__(self, **config: Any) -> None:
-        defaults: dict[str, Any] = {"camera": "or-cam-01", "picture": SMALL}
-        self.source = Source(SourceConfig(**(defaults | config)))
+        self.source = Source(decoding_all(**config))
         self.frames: list[Frame] = []
         self.error: BaseException | None = None
         self.stop = threading.Event()
@@ -71,8 +75,7 @@ class Reader:
 
 def read_file(clip: Path, **config: Any) -> tuple[list[Frame], Source]:
     """A whole recording, in this thread, as fast as it goes."""
-    defaults: dict[str, Any] = {"camera": "or-cam-01", "picture": SMALL, "pace": "fast"}
-    source = Source(SourceConfig(url=str(clip), **(defaults | config)))
+    source = Source(decoding_all(clip, **({"pace": "fast"} | config)))
     frames: list[Frame] = []
     source.run(frames.append, threading.Event())
     return frames, source

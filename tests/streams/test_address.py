@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import SourceConfig, redacted
+from streams import redacted
 from streams.address import door_of
-from tests.streams.reading import SMALL
+from tests import rules
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,7 @@ def test_no_password_whatever_it_is_made_of_is_shown(password: str) -> None:
 
 
 def test_the_configuration_of_a_camera_prints_without_its_addresses() -> None:
-    config = SourceConfig(
-        camera="or-cam-01", url="rtsp://admin:secret@cam/1", detect_url="rtsp://admin:secret@cam/2", picture=SMALL
-    )
+    config = rules.camera("rtsp://admin:secret@cam/1", detect_url="rtsp://admin:secret@cam/2")
     assert "secret" not in repr(config)
     assert config.classified_url == "rtsp://admin:secret@cam/2"
 
@@ -71,4 +69,4 @@ def test_an_address_without_a_host_or_with_a_wrong_port_is_named_without_its_sec
 )
 def test_a_wrong_setting_is_named_with_its_value(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SourceConfig(camera="or-cam-01", url="x.mp4", picture=SMALL, **wrong)  # type: ignore[arg-type]
+        rules.camera("x.mp4", **wrong)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from streams import Frame, Source, SourceConfig, StreamBroken, StreamStalled, StreamUnreachable
+from streams import Frame, Source, StreamBroken, StreamStalled, StreamUnreachable
 from tests.servers.rtsp import RtspCamera, SilentServer, free_port
 from tests.streams.clips import counted, encode
-from tests.streams.reading import SMALL, Reader
+from tests.streams.reading import Reader, decoding_all
 
 Rtsp = Callable[..., RtspCamera]
 # A stall is promised to be seen within the read timeout; the margin is this machine's. libav gives out the picture that
@@ -153,7 +153,7 @@ def test_after_a_pause_of_this_machine_the_newest_frames_win(rtsp: Rtsp, h264: P
     camera = rtsp(h264)
     stop, held_up = threading.Event(), threading.Event()
     ages_s: list[float] = []
-    source = Source(SourceConfig(camera="or-cam-01", url=camera.url, picture=SMALL))
+    source = Source(decoding_all(camera.url))
 
     def consume(frame: Frame) -> None:
         ages_s.append(time.monotonic() - frame.captured_mono_s)

@@ -10,14 +10,13 @@ import pytest
 from streams import (
     Picture,
     Source,
-    SourceConfig,
     StreamNotFound,
     StreamUnsupported,
     probe,
 )
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
-from tests.streams.reading import SMALL, Reader, read_file
+from tests.streams.reading import Reader, decoding_all, read_file
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
@@ -90,7 +89,7 @@ def test_a_stop_ends_a_recording_at_once(h264: Path) -> None:
         frames.append(frame)
         stop.set()
 
-    Source(SourceConfig(camera="or-cam-01", url=str(h264), pace="fast", picture=SMALL)).run(keep, stop)
+    Source(decoding_all(h264, pace="fast")).run(keep, stop)
     assert len(frames) == 1
 
 
@@ -145,7 +144,7 @@ def test_an_address_of_another_kind_is_refused_without_its_password() -> None:
 
 
 def test_a_probe_says_what_a_recording_is(clip: Path) -> None:
-    info = probe(str(clip))
+    info = probe(str(clip), transport="tcp", timeout_s=10)
     assert info.codec in ("h264", "hevc")
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert info.gop_s == pytest.approx(1.0)

@@ -14,9 +14,9 @@ import pytest
 
 from streams.frame import Frame
 from streams.ring import NotFilmed, Ring
-from streams.source import Source, SourceConfig
+from streams.source import Source
 from tests.streams.clips import counted, encode, index_of
-from tests.streams.reading import SMALL
+from tests.streams.reading import decoding_all
 from tests.streams.test_rtsp import Rtsp
 
 T0 = datetime(2026, 4, 21, tzinfo=UTC)
@@ -24,8 +24,7 @@ T0 = datetime(2026, 4, 21, tzinfo=UTC)
 
 def filled(clip: Path, *, seconds: float = 8.0, bytes_max: int = 8 << 20) -> Ring:
     ring = Ring(seconds=seconds, bytes_max=bytes_max)
-    config = SourceConfig(camera="a", url=str(clip), picture=SMALL, pace="fast", started_at=T0)
-    Source(config, ring).run(lambda frame: None, threading.Event())
+    Source(decoding_all(clip, pace="fast", started_at=T0), ring).run(lambda frame: None, threading.Event())
     return ring
 
 
@@ -123,7 +122,7 @@ def test_a_live_cameras_moment_is_in_its_clip_and_picture(rtsp: Rtsp, clip: Path
         if len(frames) == 8:
             stop.set()
 
-    Source(SourceConfig(camera="a", url=camera.url, picture=SMALL), ring).run(keep, stop)
+    Source(decoding_all(camera.url), ring).run(keep, stop)
     moment = frames[4]
     film = ring.reel().clip(moment.captured_at - timedelta(seconds=1), moment.captured_at + timedelta(seconds=1))
     assert index_of(moment.rgb) in shown(film)

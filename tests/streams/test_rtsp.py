@@ -97,7 +97,7 @@ def test_a_wrong_path_is_not_found(rtsp: Rtsp, h264: Path) -> None:
 
 def test_a_probe_says_what_a_camera_sends(rtsp: Rtsp, clip: Path) -> None:
     camera = rtsp(clip, user="ops", password="secret")
-    info = probe(camera.url)
+    info = probe(camera.url, transport="tcp", timeout_s=10)
     assert info.url == f"rtsp://***@127.0.0.1:{camera.port}/stream"
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert 0 < info.open_s <= info.first_key_frame_s < 5

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -23,9 +22,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from daemon.assembly import load_model, rules_of
+from daemon.config import Settings
+from daemon.config.sections import ModelSettings
 from inference.decisions import Ask, Book, Decision, Watcher
 from inference.model import Model
-from inference.sightings import Rules
 
 START = datetime(2026, 4, 21, 10, 0, tzinfo=timezone(timedelta(hours=8)))
 SAMPLE_S = 0.5
@@ -47,7 +48,7 @@ def samples(path: Path, size: int) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def play(model: Model, path: Path, camera: str, show_frames: bool) -> list[Decision]:
-    rules = replace(Rules(), background=model.background)
+    rules = rules_of(Settings(), model.background)
     watcher = Watcher(camera, model.labels, rules, frozenset(model.labels) - model.background)
     made: list[Decision] = []
     now = START
@@ -99,7 +100,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--frames", action="store_true", help="print the two best labels of every frame")
     args = parser.parse_args()
-    model = Model.load(args.model or args.assets / "consumables.onnx", device="cpu")
+    onnx = args.model or args.assets / "consumables.onnx"
+    model = load_model(Settings(model=ModelSettings(path=onnx, device="cpu")))
     truth = yaml.safe_load((args.assets / "truth.yaml").read_text(encoding="utf-8"))
     total = 0
     for name, recording in truth["recordings"].items():

@@ -10,11 +10,11 @@ from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
 from daemon.pipeline.watch import Watch
 from inference.batcher import Prediction
-from inference.sightings import Rules
+from tests import rules
 from tests.daemon.rows import CANDIDATES, at, surgery
 
 LABELS = ("nothing", "gauze", "suture")
-RULES = Rules(window_s=1.0, absence_s=1.0, gap_max_s=1.0, decide_s=1.0, background=frozenset({"nothing"}))
+RULES = rules.sightings(window_s=1.0, absence_s=1.0, gap_max_s=1.0, decide_s=1.0, background=frozenset({"nothing"}))
 
 
 class Seen:
