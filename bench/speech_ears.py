@@ -13,13 +13,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from daemon.assembly.speech import sphinx_rules_of
+from daemon.config.speech import SphinxSettings
 from speech.errors import NotUnderstood
-from speech.pocketsphinx import SphinxModel, SphinxRecognizer, SphinxRules
+from speech.pocketsphinx import SphinxModel, SphinxRecognizer
 from tests.speech.clips import MANDARIN, Clip, recorded, spoken, with_noise
 
 COMMANDS = (
@@ -157,7 +159,7 @@ def main() -> None:
     print("| models | clips | answers: right / again / wrong | no answers: taken | p50 ms | p95 ms |")
     print("|---|---|---|---|---|---|")
     for name, models in ears.items():
-        ear = SphinxRecognizer(SphinxRules(models=models, workers=1))
+        ear = SphinxRecognizer(replace(sphinx_rules_of(SphinxSettings()), models=models, workers=1))
         counts, took_ms = measured(ear, all_trials)
         ear.close()
         p50, p95 = np.percentile(took_ms, (50, 95))

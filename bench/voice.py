@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from daemon.assembly.speech import espeak_rules_of
 from daemon.config.speech import EspeakSettings, SpeechSettings
-from speech.espeak import EspeakRules, EspeakSynthesizer
+from speech.espeak import EspeakSynthesizer
 from tests.daemon.harness import Daemon, serving, settings_for
 from tests.daemon.scenes import SCENES, colour_model, film
 from tests.spoken import spoken
@@ -31,8 +32,7 @@ QUESTIONS = {
 
 
 def timed_speaking(times: int = 10) -> list[str]:
-    default = EspeakSettings()
-    voice = EspeakSynthesizer(EspeakRules(words_per_minute=default.words_per_minute))
+    voice = EspeakSynthesizer(espeak_rules_of(EspeakSettings()))
     rows = []
     for name, text in QUESTIONS.items():
         took, sound_s = [], 0.0

@@ -16,6 +16,9 @@ from speech.wav import read_wav
 _TOP = 0.998
 # A wave below this is not said to be clipped: its few steps are alike.
 _PEAK_MIN = 0.05
+# What no site chooses of the rules.
+SPEECH_MIN_S = 0.1
+PAD_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +30,11 @@ class AudioRules:
     of them at 0.32, 40 % at 0.5, one at 0.67.
     """
 
-    bytes_max: int = 4 * 2**20
-    seconds_max: float = 20.0
-    speech_min_s: float = 0.1
-    clipped_share_max: float = 0.35
-    pad_s: float = 0.2
+    bytes_max: int
+    seconds_max: float
+    speech_min_s: float
+    clipped_share_max: float
+    pad_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from speech.workers import Workers
 
 T = TypeVar("T")
 
+_CUID = "orwatch"
 _TEXT_GBK_MAX = 1024
 # What the speaker can mend by saying it again.
 _OF_THE_SPEAKER = {
@@ -62,7 +63,7 @@ class BaiduSynthesizer:
             raise TextNotSpeakable(f"{NAME}: {size} bytes of GBK, expected at most {_TEXT_GBK_MAX}")
         rules = self._rules
         options = {
-            "cuid": rules.cuid,
+            "cuid": _CUID,
             "per": rules.person,
             "spd": rules.speed,
             "pit": rules.pitch,
@@ -77,7 +78,7 @@ class BaiduRecognizer:
 
     def __init__(self, rules: BaiduRules) -> None:
         """Raises ProviderUnusable."""
-        self._options = {"cuid": rules.cuid, "dev_pid": rules.dev_pid}
+        self._options = {"cuid": _CUID, "dev_pid": rules.dev_pid}
         self._service = _Service(rules, checked_url(rules.asr_url, "asr_url"))
 
     def recognize(self, pcm: np.ndarray, phrases: Sequence[str]) -> Heard:

@@ -38,18 +38,17 @@ class BaiduRules:
     api_key: Secret
     secret_key: Secret
     token_url: str
-    asr_url: str | None = None
-    tts_url: str | None = None
-    ca_file: Path | None = None
-    dev_pid: int = 1537
-    person: int = 0
-    speed: int = 5
-    pitch: int = 5
-    volume: int = 5
-    connect_timeout_s: float = 2.0
-    timeout_s: float = 8.0
-    workers: int = 2
-    cuid: str = "orwatch"
+    asr_url: str | None
+    tts_url: str | None
+    ca_file: Path | None
+    dev_pid: int
+    person: int
+    speed: int
+    pitch: int
+    volume: int
+    connect_timeout_s: float
+    timeout_s: float
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ OnChange = Callable[[str, bool, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRules:
-    failures_max: int = 3
-    open_s: float = 30.0
-    open_max_s: float = 300.0
+    failures_max: int
+    open_s: float
+    open_max_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,11 @@ _SECONDS_MAX = 300.0
 class EspeakRules:
     """program: on the PATH, or a path. voice: None for the first that reads Chinese as Mandarin. pitch: 0 to 99."""
 
-    program: str = "espeak-ng"
-    voice: str | None = None
-    words_per_minute: int = 150
-    pitch: int = 50
-    timeout_s: float = 10.0
+    program: str
+    voice: str | None
+    words_per_minute: int
+    pitch: int
+    timeout_s: float
 
 
 class EspeakSynthesizer:

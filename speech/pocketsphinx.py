@@ -39,27 +39,46 @@ class SphinxModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SphinxRules:
-    """models: must hear the same as the bundled one. fit_min: nats per frame, see `fit`; with models, agreed_fit_min.
+    """models: must hear the same as the bundled one."""
+
+    models: tuple[SphinxModel, ...]
+    workers: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SphinxLimits:
+    """What is taken for said. fit_min: nats per frame, see `fit`; with models, agreed_fit_min.
     ahead_min_nats: of the next valid phrase, per frame; where 是可吸收缝线 is taken for 不可吸收缝线, it is less.
     outside_max: share of what is loud that may lie outside of the phrase. syllable_min_s: shorter ones are not spoken.
     utterance_max_s: nothing that is valid takes longer, and the time to decode grows with it.
     """
 
-    models: tuple[SphinxModel, ...] = ()
-    workers: int = 2
-    timeout_s: float = 5.0
-    fit_min: float = -0.1
-    agreed_fit_min: float = -0.2
-    ahead_min_nats: float = 0.25
-    outside_max: float = 0.4
-    syllable_min_s: float = 0.08
-    utterance_max_s: float = 8.0
+    fit_min: float
+    agreed_fit_min: float
+    ahead_min_nats: float
+    outside_max: float
+    syllable_min_s: float
+    utterance_max_s: float
+
+
+# Found on the tuning set of `bench/speech_ears.py`, as what `fit` weighs.
+TUNED = SphinxLimits(
+    fit_min=-0.1,
+    agreed_fit_min=-0.2,
+    ahead_min_nats=0.25,
+    outside_max=0.4,
+    syllable_min_s=0.08,
+    utterance_max_s=8.0,
+)
+_AHEAD_WEIGHT, _AHEAD_MAX_NATS = 0.6, 3.0
+_OUTSIDE_NATS = 4.0
 
 
 class SphinxRecognizer:
     name = NAME
 
-    def __init__(self, rules: SphinxRules) -> None:
+    def __init__(self, rules: SphinxRules, limits: SphinxLimits = TUNED) -> None:
         """Raises ProviderUnusable naming the folder and the file."""
         for model in rules.models:
             _check(model)
@@ -70,22 +89,22 @@ class SphinxRecognizer:
         except ProviderUnusable as error:
             loaded = ", ".join(str(model.folder) for model in rules.models) or "only the bundled model"
             raise ProviderUnusable(f"{error} (with {loaded})") from error
-        self._rules = rules
-        self._fit_min = rules.agreed_fit_min if rules.models else rules.fit_min
+        self._rules, self._limits = rules, limits
+        self._fit_min = limits.agreed_fit_min if rules.models else limits.fit_min
 
     def recognize(self, pcm: np.ndarray, phrases: Sequence[str]) -> Heard:
         """Never returns one of two phrases that sound the same but for the tones: they are another question."""
         if len(pcm) < _SECONDS_MIN * RATE_HZ:
             raise NotUnderstood(NAME, f"shorter than {_SECONDS_MIN:g} s")
-        if len(pcm) > self._rules.utterance_max_s * RATE_HZ:
-            raise NotUnderstood(NAME, f"longer than {self._rules.utterance_max_s:g} s")
+        if len(pcm) > self._limits.utterance_max_s * RATE_HZ:
+            raise NotUnderstood(NAME, f"longer than {self._limits.utterance_max_s:g} s")
         by_sound = _by_sound(phrases)
         if not by_sound:
             raise NotUnderstood(NAME, "no phrase is valid now that can be spelled")
         guess = self._ears.ask(Ask(np.ascontiguousarray(pcm, np.int16), tuple(by_sound)), self._rules.timeout_s)
         if guess is None:
             raise NotUnderstood(NAME, "nothing like speech")
-        if not self._is_said(guess) or (len(by_sound) > 1 and guess.ahead_nats < self._rules.ahead_min_nats):
+        if not self._is_said(guess) or (len(by_sound) > 1 and guess.ahead_nats < self._limits.ahead_min_nats):
             raise NotUnderstood(NAME, "none of the phrases that are valid now")
         if not guess.sounds:
             raise NotUnderstood(NAME, "the models do not agree")
@@ -97,8 +116,8 @@ class SphinxRecognizer:
     def _is_said(self, guess: Guess) -> bool:
         return (
             fit(guess) >= self._fit_min
-            and guess.outside <= self._rules.outside_max
-            and guess.shortest_s >= self._rules.syllable_min_s
+            and guess.outside <= self._limits.outside_max
+            and guess.shortest_s >= self._limits.syllable_min_s
         )
 
     def unspellable(self, phrases: Sequence[str]) -> tuple[str, ...]:
@@ -113,11 +132,6 @@ def fit(guess: Guess) -> float:
     """How well the phrase explains the recording, in nats per frame: beside anything else and beside the next phrase;
     what is loud outside of it counts against it."""
     return guess.gap_nats + _AHEAD_WEIGHT * min(guess.ahead_nats, _AHEAD_MAX_NATS) - _OUTSIDE_NATS * guess.outside
-
-
-# Found, as the limits of `SphinxRules`, on the tuning set of `bench/speech_ears.py`.
-_AHEAD_WEIGHT, _AHEAD_MAX_NATS = 0.6, 3.0
-_OUTSIDE_NATS = 4.0
 
 
 def _by_sound(phrases: Sequence[str]) -> dict[Sound, list[str]]:

@@ -18,20 +18,21 @@ from speech.sherpa_model import Engine, SherpaKind, SherpaModel, find_model, loa
 
 NAME = "sherpa"
 
+_WORKERS = 1
+
 Question = tuple[np.ndarray, str]
 Transcript = tuple[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SherpaRules:
-    """threads: of one worker. hotwords_score: added to the log probability of each token of a valid phrase."""
+    """threads: of the one worker. hotwords_score: added to the log probability of each token of a valid phrase."""
 
     folder: Path
-    kind: SherpaKind = SherpaKind.AUTO
-    threads: int = 2
-    workers: int = 1
-    timeout_s: float = 8.0
-    hotwords_score: float = 1.5
+    kind: SherpaKind
+    threads: int
+    timeout_s: float
+    hotwords_score: float
 
 
 class SherpaRecognizer:
@@ -44,7 +45,7 @@ class SherpaRecognizer:
         self._model = find_model(rules.folder, rules.kind)
         make = partial(_Hearing, self._model, rules.threads, rules.hotwords_score)
         try:
-            self._hearing: ProcessPool[Question, Transcript] = ProcessPool(NAME, make, workers=rules.workers)
+            self._hearing: ProcessPool[Question, Transcript] = ProcessPool(NAME, make, workers=_WORKERS)
         except ProviderUnusable as error:
             raise ProviderUnusable(f"{error} (with {rules.folder} as {self._model.kind})") from error
         self._timeout_s = rules.timeout_s

@@ -52,7 +52,7 @@ class SherpaModel:
         return "/".join(p for p in sayable if not by_character or self.characters.issuperset(p))
 
 
-def find_model(folder: Path, kind: SherpaKind = SherpaKind.AUTO) -> SherpaModel:
+def find_model(folder: Path, kind: SherpaKind) -> SherpaModel:
     """Of files that differ in precision only, the 8-bit one is taken, except of a decoder, which it makes no smaller.
 
     Raises ProviderUnusable naming the folder and the file that is missing, empty, or there twice.

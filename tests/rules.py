@@ -10,10 +10,25 @@ from typing import Any
 from pydantic import SecretStr
 
 from daemon.assembly import load_model, rules_of, source_of
+from daemon.assembly.speech import (
+    audio_rules_of,
+    baidu_rules_of,
+    breaker_rules_of,
+    espeak_rules_of,
+    sherpa_rules_of,
+    sphinx_rules_of,
+)
 from daemon.config import CameraSettings, Settings
 from daemon.config.sections import ModelSettings
+from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
 from inference.model import Model
 from inference.sightings import Rules
+from speech.audio import AudioRules
+from speech.baidu_http import BaiduRules
+from speech.chain import BreakerRules
+from speech.espeak import EspeakRules
+from speech.pocketsphinx import SphinxRules
+from speech.sherpa import SherpaRules
 from streams.config import SourceConfig
 from streams.frame import Picture
 
@@ -31,3 +46,30 @@ def model(path: str | Path, **changes: Any) -> Model:
 
 def sightings(**changes: Any) -> Rules:
     return replace(rules_of(Settings(), background=frozenset()), **changes)
+
+
+def audio(**changes: Any) -> AudioRules:
+    return replace(audio_rules_of(SpeechSettings()), **changes)
+
+
+def breaker(**changes: Any) -> BreakerRules:
+    return replace(breaker_rules_of(SpeechSettings()), **changes)
+
+
+def espeak(**changes: Any) -> EspeakRules:
+    return replace(espeak_rules_of(EspeakSettings()), **changes)
+
+
+def pocketsphinx(**changes: Any) -> SphinxRules:
+    return replace(sphinx_rules_of(SphinxSettings()), **changes)
+
+
+def sherpa(folder: Path, **changes: Any) -> SherpaRules:
+    return replace(sherpa_rules_of(SherpaSettings(folder=folder)), **changes)
+
+
+def baidu(app_id: str, api_key: str, secret_key: str, token_url: str, **changes: Any) -> BaiduRules:
+    said = BaiduSettings(
+        app_id=app_id, api_key=SecretStr(api_key), secret_key=SecretStr(secret_key), token_url=token_url
+    )
+    return replace(baidu_rules_of(said), **changes)

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from daemon.config import Settings
-from daemon.config.speech import BaiduSettings, SpeechSettings
+from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
 from daemon.domain.catalogue import Catalogue
 from daemon.services.answers import AnswerRules
-from speech.audio import AudioRules
+from speech.audio import PAD_S, SPEECH_MIN_S, AudioRules
 from speech.chain import BreakerRules, Ear, Voice
 from speech.errors import ProviderUnusable
 from speech.provider import Recognizer, Synthesizer
@@ -20,6 +20,9 @@ from speech.sound_alikes import sound_alikes
 
 if TYPE_CHECKING:
     from speech.baidu_http import BaiduRules
+    from speech.espeak import EspeakRules
+    from speech.pocketsphinx import SphinxRules
+    from speech.sherpa import SherpaRules
 
 log = logging.getLogger(__name__)
 
@@ -45,26 +48,42 @@ def warn_of_sound_alikes(catalogue: Catalogue) -> None:
 
 
 def answer_rules_of(settings: Settings) -> AnswerRules:
-    speech = settings.speech
-    audio = AudioRules(
+    return AnswerRules(
+        audio=audio_rules_of(settings.speech),
+        retries_max=settings.speech.retries_max,
+        # A site that names an object server wants every answer there; a folder is a convenience.
+        must_keep=settings.objects.backend == "minio",
+    )
+
+
+def audio_rules_of(speech: SpeechSettings) -> AudioRules:
+    return AudioRules(
         bytes_max=speech.answer_max_kib * 1024,
         seconds_max=speech.answer_max_s,
+        speech_min_s=SPEECH_MIN_S,
         clipped_share_max=speech.clipped_share_max,
+        pad_s=PAD_S,
     )
-    # A site that names an object server wants every answer there; a folder is a convenience.
-    return AnswerRules(audio=audio, retries_max=speech.retries_max, must_keep=settings.objects.backend == "minio")
 
 
 def voice_of(speech: SpeechSettings, say: Say) -> Voice:
     """Blocking: programs are probed, recordings read."""
     makers: dict[str, Callable[[], Synthesizer]] = {name: partial(synthesizer, name, speech) for name in speech.tts}
-    return Voice(_usable(makers, say), _breaker(speech), on_change=say)
+    return Voice(_usable(makers, say), breaker_rules_of(speech), on_change=say)
 
 
 def ear_of(speech: SpeechSettings, say: Say) -> Ear:
     """Blocking: models are loaded."""
     makers: dict[str, Callable[[], Recognizer]] = {name: partial(recognizer, name, speech) for name in speech.asr}
-    return Ear(_usable(makers, say), _breaker(speech), on_change=say)
+    return Ear(_usable(makers, say), breaker_rules_of(speech), on_change=say)
+
+
+def breaker_rules_of(speech: SpeechSettings) -> BreakerRules:
+    return BreakerRules(
+        failures_max=speech.breaker_failures,
+        open_s=speech.breaker_open_s,
+        open_max_s=10 * speech.breaker_open_s,
+    )
 
 
 def synthesizer(name: str, speech: SpeechSettings) -> Synthesizer:
@@ -72,18 +91,9 @@ def synthesizer(name: str, speech: SpeechSettings) -> Synthesizer:
     # Imported where they are used: a site that has one provider does not pay for the others.
     match name:
         case "espeak":
-            from speech.espeak import EspeakRules, EspeakSynthesizer
+            from speech.espeak import EspeakSynthesizer
 
-            espeak = speech.espeak
-            return EspeakSynthesizer(
-                EspeakRules(
-                    program=espeak.program,
-                    voice=espeak.voice,
-                    words_per_minute=espeak.words_per_minute,
-                    pitch=espeak.pitch,
-                    timeout_s=espeak.timeout_s,
-                )
-            )
+            return EspeakSynthesizer(espeak_rules_of(speech.espeak))
         case "pack":
             from speech.pack import PackSynthesizer
 
@@ -91,7 +101,7 @@ def synthesizer(name: str, speech: SpeechSettings) -> Synthesizer:
         case "baidu":
             from speech.baidu import BaiduSynthesizer
 
-            return BaiduSynthesizer(_baidu_rules(speech.baidu))
+            return BaiduSynthesizer(baidu_rules_of(speech.baidu))
     raise AssertionError(name)
 
 
@@ -99,33 +109,53 @@ def recognizer(name: str, speech: SpeechSettings) -> Recognizer:
     """Raises ProviderUnusable."""
     match name:
         case "pocketsphinx":
-            from speech.pocketsphinx import SphinxModel, SphinxRecognizer, SphinxRules
+            from speech.pocketsphinx import SphinxRecognizer
 
-            sphinx = speech.pocketsphinx
-            models = tuple(SphinxModel(folder=folder, dictionary=_set(sphinx.dictionary)) for folder in sphinx.models)
-            return SphinxRecognizer(SphinxRules(models=models, workers=sphinx.workers, timeout_s=sphinx.timeout_s))
+            return SphinxRecognizer(sphinx_rules_of(speech.pocketsphinx))
         case "sherpa":
-            from speech.sherpa import SherpaRecognizer, SherpaRules
-            from speech.sherpa_model import SherpaKind
+            from speech.sherpa import SherpaRecognizer
 
-            sherpa = speech.sherpa
-            return SherpaRecognizer(
-                SherpaRules(
-                    folder=_set(sherpa.folder),
-                    kind=SherpaKind(sherpa.kind),
-                    threads=sherpa.threads,
-                    hotwords_score=sherpa.hotwords_score,
-                    timeout_s=sherpa.timeout_s,
-                )
-            )
+            return SherpaRecognizer(sherpa_rules_of(speech.sherpa))
         case "baidu":
             from speech.baidu import BaiduRecognizer
 
-            return BaiduRecognizer(_baidu_rules(speech.baidu))
+            return BaiduRecognizer(baidu_rules_of(speech.baidu))
     raise AssertionError(name)
 
 
-def _baidu_rules(baidu: BaiduSettings) -> "BaiduRules":
+def espeak_rules_of(espeak: EspeakSettings) -> "EspeakRules":
+    from speech.espeak import EspeakRules
+
+    return EspeakRules(
+        program=espeak.program,
+        voice=espeak.voice,
+        words_per_minute=espeak.words_per_minute,
+        pitch=espeak.pitch,
+        timeout_s=espeak.timeout_s,
+    )
+
+
+def sphinx_rules_of(sphinx: SphinxSettings) -> "SphinxRules":
+    from speech.pocketsphinx import SphinxModel, SphinxRules
+
+    models = tuple(SphinxModel(folder=folder, dictionary=_set(sphinx.dictionary)) for folder in sphinx.models)
+    return SphinxRules(models=models, workers=sphinx.workers, timeout_s=sphinx.timeout_s)
+
+
+def sherpa_rules_of(sherpa: SherpaSettings) -> "SherpaRules":
+    from speech.sherpa import SherpaRules
+    from speech.sherpa_model import SherpaKind
+
+    return SherpaRules(
+        folder=_set(sherpa.folder),
+        kind=SherpaKind(sherpa.kind),
+        threads=sherpa.threads,
+        hotwords_score=sherpa.hotwords_score,
+        timeout_s=sherpa.timeout_s,
+    )
+
+
+def baidu_rules_of(baidu: BaiduSettings) -> "BaiduRules":
     from speech.baidu_http import BaiduRules, Secret
 
     return BaiduRules(
@@ -156,14 +186,6 @@ def _usable(makers: dict[str, Callable[[], T]], say: Say) -> list[T]:
             log.error("speech: %s cannot be used: %s", name, error)
             say(name, False, str(error))
     return made
-
-
-def _breaker(speech: SpeechSettings) -> BreakerRules:
-    return BreakerRules(
-        failures_max=speech.breaker_failures,
-        open_s=speech.breaker_open_s,
-        open_max_s=10 * speech.breaker_open_s,
-    )
 
 
 def _set(value: T | None) -> T:

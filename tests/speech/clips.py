@@ -9,8 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from speech.audio import AudioRules, read_answer, resampled
+from speech.audio import read_answer, resampled
 from speech.provider import RATE_HZ
+from tests import rules
 
 SHARED = Path(__file__).parents[3] / "shared"
 RECORDINGS = SHARED / "media" / "speech"
@@ -76,4 +77,4 @@ def _wav(samples: np.ndarray) -> bytes:
 
 
 def _trimmed(wav: bytes) -> np.ndarray:
-    return read_answer(wav, AudioRules()).pcm
+    return read_answer(wav, rules.audio()).pcm

@@ -20,9 +20,10 @@ from speech.errors import AudioInvalid, AudioProblem
 from speech.provider import RATE_HZ
 from speech.vad import CHUNK, speaking
 from speech.wav import read_wav
+from tests import rules
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "media" / "speech"
-RULES = AudioRules()
+RULES = rules.audio()
 HUMAN = sorted(RECORDINGS.glob("*.wav")) if RECORDINGS.is_dir() else []
 rng = np.random.default_rng(7)
 
@@ -55,9 +56,9 @@ def file_of(channels: np.ndarray, rate_hz: int = RATE_HZ, **changed: object) -> 
     return container(fmt(1, len(channels), rate_hz, 16), data, **changed)  # type: ignore[arg-type]
 
 
-def problem(content: bytes, rules: AudioRules = RULES) -> AudioProblem:
+def problem(content: bytes, asked: AudioRules = RULES) -> AudioProblem:
     with pytest.raises(AudioInvalid) as caught:
-        read_answer(content, rules)
+        read_answer(content, asked)
     return caught.value.problem
 
 
@@ -77,7 +78,7 @@ def test_an_answer_is_trimmed_to_its_speech() -> None:
     assert recording.duration_s == pytest.approx(len(long) / RATE_HZ)
     assert 0.8 < recording.speech_s < len(said()) / RATE_HZ
     assert recording.speech_s <= len(recording.pcm) / RATE_HZ <= recording.speech_s + 1.0
-    without_pad = read_answer(file_of(long), AudioRules(pad_s=0)).pcm
+    without_pad = read_answer(file_of(long), rules.audio(pad_s=0)).pcm
     assert len(recording.pcm) - len(without_pad) == round(2 * 0.2 * RATE_HZ)
 
 
@@ -224,9 +225,9 @@ def test_no_bytes_and_a_header_without_samples_are_empty() -> None:
 def test_too_large_and_too_long_are_told_apart() -> None:
     content = file_of(said())
 
-    assert problem(content, AudioRules(bytes_max=len(content) - 1)) is AudioProblem.TOO_LARGE
-    assert problem(content, AudioRules(seconds_max=len(said()) / RATE_HZ - 0.01)) is AudioProblem.TOO_LONG
-    read_answer(content, AudioRules(bytes_max=len(content), seconds_max=len(said()) / RATE_HZ))
+    assert problem(content, rules.audio(bytes_max=len(content) - 1)) is AudioProblem.TOO_LARGE
+    assert problem(content, rules.audio(seconds_max=len(said()) / RATE_HZ - 0.01)) is AudioProblem.TOO_LONG
+    read_answer(content, rules.audio(bytes_max=len(content), seconds_max=len(said()) / RATE_HZ))
 
 
 def test_a_length_that_only_the_header_claims_is_not_believed() -> None:
@@ -257,7 +258,7 @@ def test_what_is_no_speech_is_told_so(name: str) -> None:
 def test_less_speech_than_asked_for_is_none() -> None:
     speech_s = read_answer(file_of(said()), RULES).speech_s
 
-    assert problem(file_of(said()), AudioRules(speech_min_s=speech_s + 0.01)) is AudioProblem.NO_SPEECH
+    assert problem(file_of(said()), rules.audio(speech_min_s=speech_s + 0.01)) is AudioProblem.NO_SPEECH
 
 
 def louder(decibels: float) -> np.ndarray:
@@ -335,7 +336,7 @@ def test_the_detector_starts_anew_with_each_recording() -> None:
 def outcome(content: bytes) -> bool:
     """Whether it is an answer. Anything but AudioInvalid goes through."""
     try:
-        recording = read_answer(content, AudioRules(bytes_max=200_000, seconds_max=3))
+        recording = read_answer(content, rules.audio(bytes_max=200_000, seconds_max=3))
     except AudioInvalid:
         return False
     assert len(recording.pcm) <= 3 * RATE_HZ + CHUNK

@@ -25,6 +25,7 @@ from speech.errors import (
     TextEmpty,
     TextNotSpeakable,
 )
+from tests import rules
 from tests.servers import baidu
 from tests.servers.baidu import API_KEY, SECRET_KEY, BaiduServer, Fault
 
@@ -33,11 +34,11 @@ TEXT = "请确认：刚才使用的是纱布吗？"
 LATE_S = 1.5
 
 
-def rules(server: BaiduServer, **changes: object) -> BaiduRules:
-    known = BaiduRules(
+def rules_for(server: BaiduServer, **changes: object) -> BaiduRules:
+    known = rules.baidu(
         app_id="1",
-        api_key=Secret(value=API_KEY),
-        secret_key=Secret(value=SECRET_KEY),
+        api_key=API_KEY,
+        secret_key=SECRET_KEY,
         token_url=server.url("token"),
         asr_url=server.url("asr"),
         tts_url=server.url("tts"),
@@ -47,11 +48,11 @@ def rules(server: BaiduServer, **changes: object) -> BaiduRules:
 
 
 def ear(server: BaiduServer, **changes: object) -> BaiduRecognizer:
-    return BaiduRecognizer(rules(server, **changes))
+    return BaiduRecognizer(rules_for(server, **changes))
 
 
 def voice(server: BaiduServer, **changes: object) -> BaiduSynthesizer:
-    return BaiduSynthesizer(rules(server, **changes))
+    return BaiduSynthesizer(rules_for(server, **changes))
 
 
 def test_the_server_takes_what_the_plain_sdk_sends(
@@ -277,7 +278,7 @@ def test_many_at_once_share_one_token_and_few_connections(server: BaiduServer) -
 def test_the_secret_and_the_token_are_printed_nowhere(server: BaiduServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     listening = ear(server, timeout_s=LATE_S)
-    told = [repr(listening), repr(rules(server))]
+    told = [repr(listening), repr(rules_for(server))]
     faults = [*BROKEN.values(), baidu.STALL, Fault(number=3302), Fault(number=3300)]
     for route in ("token", "asr"):
         for fault in faults:

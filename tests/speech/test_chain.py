@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from speech.chain import BreakerRules, Ear, Voice
+from speech.chain import Ear, Voice
 from speech.errors import (
     AllFailed,
     NothingConfigured,
@@ -17,9 +17,10 @@ from speech.errors import (
     TextNotSpeakable,
 )
 from speech.provider import Heard, Spoken
+from tests import rules
 
 PCM = np.zeros(160, np.int16)
-RULES = BreakerRules(failures_max=2, open_s=10, open_max_s=30)
+RULES = rules.breaker(failures_max=2, open_s=10, open_max_s=30)
 
 
 class Far:

@@ -9,8 +9,9 @@ import pytest
 
 from speech import mp3
 from speech.errors import ProviderFailed, ProviderTimedOut, ProviderUnusable, TextEmpty
-from speech.espeak import EspeakRules, EspeakSynthesizer
+from speech.espeak import EspeakSynthesizer
 from speech.spelled import spelled
+from tests import rules
 
 pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not there")
 
@@ -22,7 +23,7 @@ SEVERAL = "请确认刚才使用的耗材：第一个，医用纱布块，第二
 
 @pytest.fixture(scope="module")
 def espeak() -> EspeakSynthesizer:
-    return EspeakSynthesizer(EspeakRules())
+    return EspeakSynthesizer(rules.espeak())
 
 
 @pytest.mark.parametrize("text", ["对", ONE, SEVERAL, "-x --help", "10cm×10cm 8层"])
@@ -37,18 +38,17 @@ def test_the_sound_lasts_as_long_as_its_text_needs(espeak: EspeakSynthesizer, te
 
 
 def test_a_higher_speed_is_shorter(espeak: EspeakSynthesizer) -> None:
-    fast = EspeakSynthesizer(EspeakRules(words_per_minute=300))
+    fast = EspeakSynthesizer(rules.espeak(words_per_minute=300))
 
     assert fast.synthesize(ONE).duration_s < 0.7 * espeak.synthesize(ONE).duration_s
     assert fast.voice != espeak.voice
 
 
 def test_whatever_changes_the_sound_changes_the_voice() -> None:
-    rules = [EspeakRules(), EspeakRules(pitch=70), EspeakRules(words_per_minute=120)]
-    rules += [EspeakRules(voice="cmn-latn-pinyin+f2")]
+    changes = ({}, {"pitch": 70}, {"words_per_minute": 120}, {"voice": "cmn-latn-pinyin+f2"})
 
-    assert len({EspeakSynthesizer(rule).voice for rule in rules}) == len(rules)
-    assert EspeakSynthesizer(EspeakRules()).voice == EspeakSynthesizer(EspeakRules()).voice
+    assert len({EspeakSynthesizer(rules.espeak(**each)).voice for each in changes}) == len(changes)
+    assert EspeakSynthesizer(rules.espeak()).voice == EspeakSynthesizer(rules.espeak()).voice
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "。。？", "[[]]"])
@@ -71,7 +71,7 @@ def test_what_is_said_reaches_no_log_and_no_argument(
     noted = tmp_path / "arguments"
     noting = program(tmp_path, f'echo "$@" >> {noted}; exec {shutil.which("espeak-ng")} "$@"')
 
-    spoken = EspeakSynthesizer(EspeakRules(program=str(noting))).synthesize(ONE)
+    spoken = EspeakSynthesizer(rules.espeak(program=str(noting))).synthesize(ONE)
 
     assert spoken.duration_s == espeak.synthesize(ONE).duration_s
     assert len(noted.read_text().splitlines()) == 3
@@ -82,7 +82,7 @@ def test_the_program_is_given_the_text_as_it_is_spelled(tmp_path: Path) -> None:
     given = tmp_path / "given"
     listening = program(tmp_path, PROBED + f'tee {given} | espeak-ng "$@"')
 
-    EspeakSynthesizer(EspeakRules(program=str(listening))).synthesize(SEVERAL)
+    EspeakSynthesizer(rules.espeak(program=str(listening))).synthesize(SEVERAL)
 
     assert given.read_text(encoding="utf-8") == spelled(SEVERAL)
 
@@ -95,9 +95,9 @@ def program(folder: Path, script: str) -> Path:
     return path
 
 
-def unusable(**rules: object) -> str:
+def unusable(**changes: object) -> str:
     with pytest.raises(ProviderUnusable) as caught:
-        EspeakSynthesizer(EspeakRules(**rules))  # type: ignore[arg-type]
+        EspeakSynthesizer(rules.espeak(**changes))
     return str(caught.value)
 
 
@@ -149,7 +149,7 @@ LATER = {
 def test_what_breaks_later_is_a_failure_of_the_provider(tmp_path: Path, name: str) -> None:
     script, error, told = LATER[name]
     path = program(tmp_path, PROBED + (script or "exit 0"))
-    broken = EspeakSynthesizer(EspeakRules(program=str(path), timeout_s=1.0))
+    broken = EspeakSynthesizer(rules.espeak(program=str(path), timeout_s=1.0))
     if script is None:
         path.unlink()
 

@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from speech.errors import NotUnderstood, ProviderUnusable
-from speech.pocketsphinx import SphinxModel, SphinxRecognizer, SphinxRules
+from speech.pocketsphinx import TUNED, SphinxModel, SphinxRecognizer
+from tests import rules
 from tests.speech.clips import MANDARIN, recorded, spoken, with_noise
 
 COMMANDS = ("第一个", "第二个", "第三个", "是的", "确认", "不是", "都不是", "不知道", "再说一遍", "没听清", "取消")
@@ -53,7 +55,7 @@ NEEDS_RECORDINGS = pytest.mark.skipif(not RECORDED, reason="needs the shared rec
 
 @pytest.fixture(scope="module")
 def ear() -> Iterator[SphinxRecognizer]:
-    recognizer = SphinxRecognizer(SphinxRules(timeout_s=60))
+    recognizer = SphinxRecognizer(rules.pocketsphinx(timeout_s=60))
     yield recognizer
     recognizer.close()
 
@@ -99,9 +101,9 @@ def test_a_phrase_that_is_not_valid_now_is_refused(ear: SphinxRecognizer) -> Non
 
 @NEEDS_MANDARIN
 def test_what_models_do_not_agree_on_is_refused_however_well_it_fits() -> None:
-    lax = {"outside_max": 1.0, "syllable_min_s": 0.0, "ahead_min_nats": -99.0, "timeout_s": 60.0}
-    alone = SphinxRecognizer(SphinxRules(workers=1, fit_min=-99, **lax))
-    agreeing = SphinxRecognizer(SphinxRules(workers=1, models=(SC,), agreed_fit_min=-99, **lax))
+    lax = replace(TUNED, outside_max=1.0, syllable_min_s=0.0, ahead_min_nats=-99.0, fit_min=-99, agreed_fit_min=-99)
+    alone = SphinxRecognizer(rules.pocketsphinx(workers=1, timeout_s=60), lax)
+    agreeing = SphinxRecognizer(rules.pocketsphinx(workers=1, timeout_s=60, models=(SC,)), lax)
     clips = [spoken(text, variant="m3") for text in OTHER_WORDS]
     taken_alone, taken = ([heard(ear, pcm) for pcm in clips] for ear in (alone, agreeing))
     assert None not in taken_alone
@@ -159,7 +161,7 @@ def test_the_same_words_written_twice_are_one_phrase(ear: SphinxRecognizer) -> N
 
 def test_what_was_heard_before_changes_nothing(ear: SphinxRecognizer) -> None:
     pcm = spoken("缝线", variant="f5", words_per_minute=140)
-    alone = SphinxRecognizer(SphinxRules(workers=1, timeout_s=60))
+    alone = SphinxRecognizer(rules.pocketsphinx(workers=1, timeout_s=60))
     first = alone.recognize(pcm, PHRASES)
     for number in range(80):  # more grammars than are kept
         heard(alone, pcm, (*COMMANDS, "缝线", "一二三四五六七八九"[number % 9] * (1 + number // 9)))
@@ -227,4 +229,4 @@ def test_what_is_wrong_with_a_model_is_told(spoil: Callable[[SphinxModel], None]
     model = SphinxModel(folder=folder, dictionary=dictionary)
     spoil(model)
     with pytest.raises(ProviderUnusable, match=told):
-        SphinxRecognizer(SphinxRules(models=(model,)))
+        SphinxRecognizer(rules.pocketsphinx(models=(model,)))

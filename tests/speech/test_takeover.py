@@ -2,13 +2,14 @@
 
 import pytest
 
-from speech.chain import BreakerRules, Ear, Voice
+from speech.chain import Ear, Voice
+from tests import rules
 from tests.servers import baidu
 from tests.servers.baidu import BaiduServer, Fault
 from tests.speech.test_baidu import LATE_S, PCM, TEXT, ear, voice
 from tests.speech.test_chain import Clock, Far
 
-RULES = BreakerRules(failures_max=1, open_s=10)
+RULES = rules.breaker(failures_max=1, open_s=10)
 NUMBERS_ASR = (3300, 3302, 3303, 3304, 3305, 3307, 3310, 3311, 3312, 3313, 3315, 110, 111)
 NUMBERS_TTS = (500, 501, 502, 503, 513, 6, 13, 15, 16, 18, 999)
 OTHERS = {

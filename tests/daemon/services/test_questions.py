@@ -19,9 +19,10 @@ from daemon.services.settle import settle
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore
 from daemon.storage.schema import confirmations
-from speech.chain import BreakerRules, Voice
+from speech.chain import Voice
 from speech.errors import ProviderFailed
 from speech.provider import Spoken, Synthesizer
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.harness import DEADLINE_S, until
 from tests.daemon.rows import saved, surgery
@@ -53,8 +54,7 @@ Speaking = Callable[..., AbstractAsyncContextManager[Questions]]
 def speaking(unit: Unit, tmp_path: Path) -> Speaking:
     @asynccontextmanager
     async def run(*studios: Synthesizer) -> AsyncIterator[Questions]:
-        rules = BreakerRules(failures_max=1000)
-        voice = Voice(studios, rules, on_change=lambda name, ok, why: None)
+        voice = Voice(studios, rules.breaker(failures_max=1000), on_change=lambda name, ok, why: None)
         objects, _ = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
         questions = Questions(unit, voice, objects, again_s=0.05)
         running = asyncio.create_task(questions.run())
