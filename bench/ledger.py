@@ -35,11 +35,12 @@ from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.feed import Feed
 from daemon.health import Health
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.services.telling import Telling
 from daemon.storage import migrate
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit, open_engine
+from tests import rules
 
 ASSETS = ROOT / "daemon" / "demo_assets"
 CLIENTS = 16
@@ -51,7 +52,7 @@ DEADLINE_S = 600.0
 T0 = datetime(2026, 4, 21, 2, 30, tzinfo=UTC)
 ITEMS = [Item(item_id=f"HC{n:03}", item_name=f"耗材{n:03}") for n in range(50)]
 CANDIDATES = Candidates(by_label={item.item_name: item for item in ITEMS})
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

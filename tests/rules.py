@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from daemon.assembly import load_model, rules_of, source_of
+from daemon.assembly import load_model, observe_rules_of, rules_of, source_of
 from daemon.assembly.speech import (
     audio_rules_of,
     baidu_rules_of,
@@ -21,6 +21,7 @@ from daemon.assembly.speech import (
 from daemon.config import CameraSettings, Settings
 from daemon.config.sections import ModelSettings
 from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
+from daemon.services.observe import ObserveRules
 from inference.model import Model
 from inference.sightings import Rules
 from speech.audio import AudioRules
@@ -46,6 +47,10 @@ def model(path: str | Path, **changes: Any) -> Model:
 
 def sightings(**changes: Any) -> Rules:
     return replace(rules_of(Settings(), background=frozenset()), **changes)
+
+
+def observing(**changes: Any) -> ObserveRules:
+    return replace(observe_rules_of(Settings()), **changes)
 
 
 def audio(**changes: Any) -> AudioRules:

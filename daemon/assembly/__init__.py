@@ -14,6 +14,7 @@ from daemon.domain.catalogue import Catalogue
 from daemon.health import Health
 from daemon.pipeline.evidence import EvidenceRules
 from daemon.services.objects import Objects, Retention
+from daemon.services.observe import ObserveRules
 from daemon.storage.catalogue_file import ITEM_TEXT_MAX, read_catalogue
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
@@ -147,6 +148,14 @@ def evidence_rules_of(settings: Settings) -> EvidenceRules:
         after=timedelta(seconds=objects.clip_after_s),
         ring_s=objects.ring_s,
         ring_bytes=objects.ring_mib << 20,
+    )
+
+
+def observe_rules_of(settings: Settings) -> ObserveRules:
+    return ObserveRules(
+        fusion=timedelta(seconds=settings.inference.fusion_s),
+        doctor_id=settings.surgery.doctor_id,
+        evidence=settings.objects.evidence,
     )
 
 

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from daemon.assembly import background_of, batcher_of, picture_of, rules_of, source_of
+from daemon.assembly import background_of, batcher_of, observe_rules_of, picture_of, rules_of, source_of
 from daemon.config import Settings
 from daemon.domain.catalogue import Candidates
 from daemon.domain.sighting import Observation, Outcome
@@ -29,17 +29,12 @@ _LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2)
 def pipeline_of(
     settings: Settings, model: Model, unit: Unit, evidence: Evidence | None, health: Health, metrics: Metrics
 ) -> Pipeline:
-    rules = ObserveRules(
-        fusion=timedelta(seconds=settings.inference.fusion_s),
-        doctor_id=settings.surgery.doctor_id,
-        evidence=settings.objects.evidence,
-    )
     return Pipeline(
         {name: source_of(name, camera, settings, picture_of(model)) for name, camera in settings.cameras.items()},
         batcher_on=lambda on_prediction: batcher_of(model, on_prediction, settings),
         labels=model.labels,
         rules=rules_of(settings, background_of(settings, model)),
-        observe=_observing(unit, rules, health, metrics, evidence),
+        observe=_observing(unit, observe_rules_of(settings), health, metrics, evidence),
         shows=_showing(unit, health),
         health=health,
         metrics=metrics,

@@ -2,11 +2,11 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from daemon.assembly import background_of, load_catalogue, rules_of, zone_of
+from daemon.assembly import background_of, load_catalogue, observe_rules_of, rules_of, zone_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.domain.catalogue import Candidates, resolve_candidates
@@ -15,7 +15,6 @@ from daemon.feed import Feed
 from daemon.health import Health
 from daemon.pipeline.offline import Recordings
 from daemon.services import read
-from daemon.services.observe import ObserveRules
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
 from daemon.storage import migrate
@@ -63,9 +62,8 @@ async def tally(
                 started_at=started_at,
                 rules=rules_of(settings, background),
                 unit=unit,
-                observe_rules=ObserveRules(
-                    fusion=timedelta(seconds=settings.inference.fusion_s), doctor_id=settings.surgery.doctor_id
-                ),
+                # Recordings are evidence themselves.
+                observe_rules=replace(observe_rules_of(settings), evidence=False),
             )
             # The ledger is new and files are simply there: nothing to resume, wait for or try again.
             rules = StartRules(resume_window=timedelta(0), timeout_s=1.0, attempts=1)

@@ -37,6 +37,8 @@ _AUDIO: dict[AudioProblem, tuple[type[errors.VoiceRefused], str]] = {
     AudioProblem.NO_SPEECH: (errors.VoiceNoSpeech, "没有听到说话，请靠近麦克风再说一遍。"),
     AudioProblem.CLIPPED: (errors.VoiceAudioClipped, "录音失真，请离麦克风远一点再说一遍。"),
 }
+# Answers that are listened to at once; the others wait.
+_HEARING_MAX = 2
 # These are no recordings of anybody: there is nothing to keep, and nobody has tried to answer.
 _NO_RECORDING = (AudioProblem.EMPTY, AudioProblem.NOT_WAV, AudioProblem.TOO_LARGE, AudioProblem.TOO_LONG)
 _UNSETTLED: dict[Meaning, tuple[type[errors.VoiceRefused], str]] = {
@@ -54,7 +56,6 @@ class AnswerRules:
     audio: AudioRules
     retries_max: int
     must_keep: bool
-    hearing_max: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ class Answers:
         self._metrics = metrics
         self._rules = rules
         # Threads are shared: answers of many rooms at once must not take them all.
-        self._hearing = asyncio.Semaphore(rules.hearing_max)
+        self._hearing = asyncio.Semaphore(_HEARING_MAX)
 
     async def resolve(
         self, surgery_id: str, confirmation_id: str, recorded: Recorded, doctor_id: str, clock: Callable[[], datetime]

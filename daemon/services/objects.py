@@ -32,6 +32,7 @@ _STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=floa
 # Reading threads are shared with the consumption log: a store that hangs must not take them all.
 _READS_MAX = 2
 _DELETED_AT_ONCE = 200
+_RETENTION_EVERY_S = 3600.0
 _TOLD_AS = {
     ObjectState.STORED: FactKind.OBJECT_STORED,
     ObjectState.LOST: FactKind.OBJECT_LOST,
@@ -46,7 +47,6 @@ class Retention:
     age: timedelta | None
     bytes_max: int | None
     archived_only: bool
-    every_s: float = 3600.0
 
 
 class Objects:
@@ -253,7 +253,7 @@ class Objects:
                 await self.retain(datetime.now(UTC))
             except OSError as error:
                 log.warning("retention waits for the next round: %s", _text(error))
-            await asyncio.sleep(self._retention.every_s)
+            await asyncio.sleep(_RETENTION_EVERY_S)
 
     async def retain(self, now: datetime) -> int:
         """Delete what is too old or too much, oldest first; returns how many. Raises StoreUnavailable."""

@@ -26,7 +26,7 @@ class ObserveRules:
 
     fusion: timedelta
     doctor_id: str
-    evidence: bool = False
+    evidence: bool
 
 
 async def observe(

@@ -22,13 +22,14 @@ from daemon.feed import Feed
 from daemon.health import Health
 from daemon.services import read
 from daemon.services.correct import Add, Corrections, Void
-from daemon.services.observe import ObserveRules, observe, shows
+from daemon.services.observe import observe, shows
 from daemon.services.settle import Choice, settle
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
 from daemon.storage import migrate
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit, open_engine
+from tests import rules
 
 SURGERIES = ("100001", "100002")
 T0 = datetime(2026, 4, 21, 2, 30, tzinfo=UTC)
@@ -36,7 +37,7 @@ T0 = datetime(2026, 4, 21, 2, 30, tzinfo=UTC)
 ITEMS = [Item(item_id=f"HC{n:03}", item_name=f"耗材{n:03}") for n in range(50)]
 CATALOGUE = Catalogue(Product(name=item.item_name, code=item.item_id) for item in ITEMS)
 CANDIDATES = Candidates(by_label={item.item_name: item for item in ITEMS})
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 Intent = dict[str, Any]
 
 

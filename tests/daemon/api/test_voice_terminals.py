@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,13 +20,14 @@ from daemon.domain.confirmation import ConfirmationState
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.sighting import Outcome
 from daemon.domain.surgery import Surgery
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
+from tests import rules
 from tests.daemon.api.test_keys import ADMIN, HIS, KEYS, NURSE, ROOM1, written
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import DEADLINE_S, JSON, Daemon, Events, until
 from tests.daemon.rows import CANDIDATES, T0, at, seen
 
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 CAMERAS = dict.fromkeys(("a", "b", "c", "d"), "nothing")
 ROOMS = {
     "or-1": {"cameras": ["a", "b"], "voice_terminal": "vt-01"},

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,18 @@ from daemon.config import ConfigError, load
 from daemon.domain.sighting import Outcome
 from daemon.health import Health
 from daemon.services.archive import Archiver
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.storage import migrate
 from daemon.storage.archive import Archive, ArchiveUnavailable
 from daemon.storage.database import Unit, open_engine
 from daemon.storage.schema import metadata
+from tests import rules
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, T0, at, saved, seen, surgery
 from tests.servers.postgres import Postgres
 
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 SECRET = "secret-of-the-test"
 
 

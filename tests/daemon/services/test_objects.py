@@ -16,10 +16,11 @@ from daemon.domain.objects import KeptObject, ObjectKind, ObjectState, evidence_
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.health import Health
 from daemon.services.objects import Objects, Retention
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore, ObjectStore, Spool
 from daemon.supervise import Backoff
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, at, saved, seen, sighting, surgery
@@ -220,9 +221,9 @@ async def test_an_object_that_the_store_refuses_holds_up_no_other(unit: Unit, to
 
 async def test_evidence_that_a_kill_left_promised_is_told_as_lost(unit: Unit, told: Told, tmp_path: Path) -> None:
     run = await saved(unit, surgery())
-    rules = ObserveRules(fusion=timedelta(0), doctor_id="orwatch", evidence=True)
+    apart = rules.observing(fusion=timedelta(0))
     for second in (0, 10):
-        await observe(unit, run, CANDIDATES, seen(second), rules, at(second))
+        await observe(unit, run, CANDIDATES, seen(second), apart, at(second))
     first, second = (fact.sighting_id for fact in told_of(told, FactKind.BOOKED))
     assert first is not None
     assert second is not None

@@ -11,10 +11,11 @@ from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
 from daemon.services.observe import ObserveRules, observe, shows
 from daemon.storage.database import Unit
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, GAUZE, at, saved, seen, surgery
 
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 
 
 async def watch(unit: Unit, run: Surgery, *observations: Observation, rules: ObserveRules = RULES) -> list[Outcome]:

@@ -1,7 +1,6 @@
 """A question is settled once, whoever answers first, and the ledger says by whom."""
 
 import asyncio
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,13 +12,14 @@ from daemon.domain.ledger import PostingKind, Source, details
 from daemon.domain.sighting import Outcome
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.services import read
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.services.settle import Choice, Settled, settle
 from daemon.storage.database import Unit
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, SUTURE, at, saved, seen, surgery
 
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 
 
 async def asked(unit: Unit, run: Surgery, second: float = 0) -> UUID:

@@ -15,9 +15,10 @@ from daemon.domain.objects import ObjectKind, ObjectState, evidence_key
 from daemon.domain.surgery import Surgery
 from daemon.services import read
 from daemon.services.objects import Objects
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.storage.database import Unit
 from daemon.storage.objects import ObjectMissing, S3Store, s3
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, at, saved, seen, surgery
@@ -26,7 +27,7 @@ from tests.daemon.storage.test_objects import s3_store
 from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
-RULES = ObserveRules(fusion=timedelta(0), doctor_id="orwatch", evidence=True)
+RULES = rules.observing(fusion=timedelta(0))
 # What MinIO's library sends in one request; of more it sends several at a time.
 PART = 5 * 1024 * 1024
 CONTENT = random.Random(20260421).randbytes(20_000_000)

@@ -5,20 +5,20 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from daemon.domain.ledger import Posting
 from daemon.domain.sighting import Outcome
-from daemon.services.observe import ObserveRules, observe
+from daemon.services.observe import observe
 from daemon.storage import migrate
 from daemon.storage.database import LedgerUnavailable, Unit, open_engine, open_reader
+from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, at, saved, seen, surgery
 
-RULES = ObserveRules(fusion=timedelta(seconds=5), doctor_id="orwatch")
+RULES = rules.observing(evidence=False)
 BOOKED = 5
 
 
