@@ -46,6 +46,7 @@ from daemon.pipeline.readings import object_readings, readings
 from daemon.services.answers import Answers
 from daemon.services.archive import Archiver, archive_readings
 from daemon.services.correct import Corrections
+from daemon.services.insist import watch_ledger
 from daemon.services.questions import Questions
 from daemon.services.surgeries import Labels, StartRules, Surgeries
 from daemon.services.telling import Telling
@@ -53,14 +54,13 @@ from daemon.services.terminals import Terminal, Terminals
 from daemon.storage import migrate
 from daemon.storage.archive import Archive
 from daemon.storage.consumption_log import ConsumptionLog
-from daemon.storage.database import LedgerUnavailable, Unit, open_engine
+from daemon.storage.database import Unit, open_engine
 from inference.model import Model
 
 log = logging.getLogger(__name__)
 
 # Longer than any classification or commit that is not stuck.
 _STUCK_AFTER_S = 30.0
-_LEDGER_CHECK_S = 5.0
 
 
 class CannotListen(OSError):
@@ -173,7 +173,7 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
     }
     work = {
         "pipeline": pipeline.run(),
-        "ledger": _check_ledger(context.unit, context.health),
+        "ledger": watch_ledger(context.unit, context.health),
         "objects": context.objects.run(),
         "questions": context.questions.run(),
         "terminals": context.terminals.run(),
@@ -283,14 +283,3 @@ class _Server(uvicorn.Server):
 def _said(loop: asyncio.AbstractEventLoop, health: Health, name: str, is_ok: bool, why: str) -> None:
     """A provider of speech says how it is, from any thread."""
     loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
-
-
-async def _check_ledger(unit: Unit, health: Health) -> None:
-    while True:
-        try:
-            await unit.check()
-        except LedgerUnavailable as error:
-            health.set("ledger", ok=False, why=str(error))
-        else:
-            health.set("ledger", ok=True)
-        await asyncio.sleep(_LEDGER_CHECK_S)

@@ -187,6 +187,25 @@ def test_only_the_bridge_makes_threads() -> None:
     assert any(isinstance(n, ast.Call) and called(n) == "Thread" for n in ast.walk(tree(modules()["daemon.bridge"])))
 
 
+def test_the_assembly_starts_nothing_and_insists_on_nothing() -> None:
+    assembly = [module for module in modules() if module.startswith("daemon.assembly")]
+    wrong = [
+        f"{where(module, line)} imports {target}"
+        for module in assembly
+        for target, line in imports(module)
+        if target in ("asyncio", "daemon.supervise", "daemon.services.insist")
+    ]
+    wrong += [
+        f"{where(module, node.lineno)} waits for something"
+        for module in assembly
+        for node in ast.walk(tree(modules()[module]))
+        if isinstance(node, ast.AsyncFunctionDef)
+    ]
+
+    assert assembly
+    assert not wrong, "\n".join(wrong)
+
+
 def called(node: ast.Call) -> str:
     """`Thread` of both `Thread(...)` and `threading.Thread(...)`."""
     function = node.func

@@ -20,6 +20,7 @@ from daemon.domain.objects import MEDIA_TYPES, KeptObject, ObjectKind, ObjectSta
 from daemon.domain.surgery import Surgery
 from daemon.health import Health
 from daemon.services import read
+from daemon.services.insist import insist
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.storage.objects import ObjectMissing, ObjectStore, Spool, StoreUnavailable
 from daemon.supervise import Backoff, keep_running
@@ -27,7 +28,6 @@ from daemon.supervise import Backoff, keep_running
 log = logging.getLogger(__name__)
 
 _COMPONENT = "objects"
-_LEDGER_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
 _STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=float("inf"))
 # Reading threads are shared with the consumption log: a store that hangs must not take them all.
 _READS_MAX = 2
@@ -118,7 +118,7 @@ class Objects:
             await self._lose(surgery, kept, _text(error))
             return False
         self._say(losing="")
-        await self._insist(kept, None)
+        await self._save(kept, None)
         self._more.set()
         return True
 
@@ -225,17 +225,17 @@ class Objects:
 
     async def _lose(self, surgery: Surgery, kept: KeptObject, why: str) -> None:
         kept = replace(kept, state=ObjectState.LOST, why=why, size=None, sha256=None)
-        await self._insist(kept, surgery)
+        await self._save(kept, surgery)
         self._count(kept)
 
-    async def _insist(self, kept: KeptObject, lost_in: Surgery | None) -> None:
+    async def _save(self, kept: KeptObject, lost_in: Surgery | None) -> None:
         async def attempt() -> None:
             async with self._unit.begin() as tx:
                 await tx.objects.add(kept)
                 if lost_in is not None:
                     await tx.emit(_fact(lost_in, kept))
 
-        await keep_running(attempt, on_failure=_row_waits, backoff=_LEDGER_BACKOFF, on=LedgerUnavailable)
+        await insist("objects", attempt, health=self._health)
 
     async def _open_spool(self) -> None:
         if self._is_open:
@@ -329,10 +329,6 @@ def _fact(surgery: Surgery, kept: KeptObject) -> Fact:
 
 def _waits(kept: KeptObject) -> bool:
     return kept.state is ObjectState.WAITING
-
-
-def _row_waits(error: Exception, wait_s: float) -> None:
-    log.debug("an object's row waits for the ledger: %s", error)
 
 
 def _text(error: Exception) -> str:

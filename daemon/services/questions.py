@@ -20,9 +20,9 @@ from daemon.domain.objects import ObjectKind, question_key
 from daemon.domain.surgery import Surgery
 from daemon.feed import Feed
 from daemon.services import read
+from daemon.services.insist import insist
 from daemon.services.objects import Objects
-from daemon.storage.database import LedgerUnavailable, Unit
-from daemon.supervise import Backoff, keep_running
+from daemon.storage.database import Unit
 from speech.chain import Voice
 from speech.errors import NothingConfigured, SpeechError, TextEmpty
 from speech.provider import Spoken
@@ -33,7 +33,6 @@ NO_VOICE = "语音服务未配置，请在触屏上确认。"
 _SPEAKING_MAX = 2
 _CACHE_MAX = 64
 _AGAIN_S = 10.0
-_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
 _WAKING = (FactKind.ASKED, FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED)
 
 
@@ -81,7 +80,7 @@ class Questions:
         """Until cancelled."""
         while True:
             self._more.clear()
-            await keep_running(self._speak_all, on_failure=_waits, backoff=_BACKOFF, on=LedgerUnavailable)
+            await insist("questions", self._speak_all)
             again = any(isinstance(each, SpeechError) for each in self._ready.values())
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._again_s if again else None):
@@ -142,7 +141,3 @@ def _unspoken(question: Confirmation, surgery_id: str, error: SpeechError) -> Re
         prompt_text=question.prompt_text,
         options=options,
     )
-
-
-def _waits(error: Exception, wait_s: float) -> None:
-    log.debug("questions wait for the ledger: %s", error)

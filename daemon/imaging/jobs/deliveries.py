@@ -19,9 +19,10 @@ from daemon.bridge import uninterrupted
 from daemon.domain.delivery import Delivery, DeliveryState
 from daemon.domain.imaging import Job
 from daemon.health import Health
-from daemon.imaging.jobs.rounds import in_rounds, insist
+from daemon.imaging.jobs.rounds import in_rounds
 from daemon.imaging.jobs.steps import Notice
 from daemon.metrics import counter, gauge
+from daemon.services.insist import insist
 from daemon.storage.database import Tx, Unit
 from daemon.supervise import attempted
 from imaging.errors import ImagingError

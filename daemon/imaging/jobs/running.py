@@ -21,8 +21,9 @@ from daemon.domain.imaging import Job, JobError, JobKind, JobState
 from daemon.feed import Feed
 from daemon.imaging.jobs.deliveries import save_job
 from daemon.imaging.jobs.folder import JobFolder
-from daemon.imaging.jobs.rounds import in_rounds, insist
+from daemon.imaging.jobs.rounds import in_rounds
 from daemon.imaging.jobs.steps import Done, Gateway, Notice, NotYet, Step, Work, step_named
+from daemon.services.insist import insist
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.supervise import attempted
 from imaging import errors
