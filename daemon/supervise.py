@@ -1,6 +1,7 @@
 """Retrying, once for the whole program: attempt, wait a growing and jittered while, attempt again."""
 
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import stamina.instrumentation
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Beyond every max_s, and no overflow.
+_DOUBLINGS_MAX = 64
 
 # Each caller says in its own words what failed and when it tries again.
 stamina.instrumentation.set_on_retry_hooks([])
@@ -25,6 +29,15 @@ class Backoff:
     max_s: float = 15.0
     jitter_s: float = 0.5
     healthy_s: float = 5.0
+
+    def wait_s(self, attempts: int) -> float:
+        """How long to wait after so many failed attempts, 1 or more, for those who count them in rows or in threads.
+
+        It doubles from initial_s up to max_s. Half of it at least, all of it at most, at random: what failed together
+        does not come back together.
+        """
+        whole_s = min(self.max_s, self.initial_s * 2.0 ** min(attempts - 1, _DOUBLINGS_MAX))
+        return whole_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
 
 
 async def keep_running(

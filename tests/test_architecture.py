@@ -206,6 +206,17 @@ def test_the_assembly_starts_nothing_and_insists_on_nothing() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_only_the_supervisor_draws_waits_at_random() -> None:
+    drawing = {
+        module: where(module, node.lineno)
+        for module, path in modules().items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and called(node) in ("uniform", "expovariate", "triangular")
+    }
+
+    assert list(drawing) == ["daemon.supervise"], "\n".join(drawing.values())
+
+
 def called(node: ast.Call) -> str:
     """`Thread` of both `Thread(...)` and `threading.Thread(...)`."""
     function = node.func

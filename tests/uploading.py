@@ -22,6 +22,7 @@ def main(job: Path) -> None:
         rules=CosRules(**told["rules"]),
         credentials=lambda: CosCredentials.read(told["credentials"]),
         record=Path(told["record"]),
+        wait_s=lambda _attempts: 0.01,
         stop=threading.Event(),
         progress=lambda done, total: None,
     )

@@ -15,6 +15,11 @@ from tests.servers.cos import CosServer
 MIB = 2**20
 
 
+def soon(_attempts: int) -> float:
+    """Seconds to wait after a request that failed."""
+    return 0.01
+
+
 @dataclass
 class World:
     """A slide, the server, and what an upload is called with."""
@@ -40,7 +45,7 @@ class World:
 
     def upload(self, **changes: Any) -> Uploaded:
         told: dict[str, Any] = {"rules": self.rules, "credentials": self.credentials, "md5": self.md5}
-        told |= {"record": self.record, "stop": self.stop, "progress": self.note} | changes
+        told |= {"record": self.record, "wait_s": soon, "stop": self.stop, "progress": self.note} | changes
         return upload(self.slide, self.key, **told)
 
     def note(self, done: int, total: int) -> None:
@@ -72,7 +77,6 @@ def built(server: CosServer, folder: Path, size: int) -> World:
         endpoint=f"127.0.0.1:{server.port}",
         secure=False,
         part_size_mib=1,
-        retry_wait_s=0.01,
     )
     return World(server, folder, slide, md5, key, rules)
 

@@ -63,7 +63,7 @@ class CosRules:
     """endpoint: host or host:port that is connected to, and whose certificate counts, in the place of the bucket's own.
 
     The request and its signature still name the bucket's own host. timeout_s: of an answer, and of a connection that
-    does not move. retry_wait_s: before the first repetition; it doubles with each.
+    does not move.
     """
 
     bucket: str
@@ -76,7 +76,6 @@ class CosRules:
     timeout_s: float = 60.0
     connect_timeout_s: float = 10.0
     attempts: int = 5
-    retry_wait_s: float = 0.5
 
 
 def _levels(body: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:

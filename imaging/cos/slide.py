@@ -66,6 +66,7 @@ def upload(
     rules: CosRules,
     credentials: Callable[[], CosCredentials],
     record: Path,
+    wait_s: Callable[[int], float],
     stop: threading.Event,
     progress: Callable[[int, int], None],
 ) -> Uploaded:
@@ -73,7 +74,8 @@ def upload(
 
     credentials: called in this thread, at the start and again when those in hand expire or are refused: it fetches new
     ones then. record: a file that leads the next call to what this one has sent, deleted at the end; one upload at a
-    time has it. progress(bytes done, bytes in all): in this thread, with every part.
+    time has it. wait_s(failed attempts at one request): until the next attempt; called in any of the threads.
+    progress(bytes done, bytes in all): in this thread, with every part.
     Raises InputInvalid, Unreachable, Unclear, Refused, Stopped, and whatever credentials raises.
     """
     # The SDK takes a while to import, and most commands never upload.
@@ -94,6 +96,7 @@ def upload(
                 rules=rules,
                 access=Access(bucket, credentials),
                 record=RecordFile(record),
+                wait_s=wait_s,
                 stop=stop,
                 progress=progress,
             ).run()

@@ -8,7 +8,6 @@ asks for credentials, reports progress and decides what is sent again.
 
 import logging
 import queue
-import random
 import sys
 import threading
 from collections import deque
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_WAIT_MAX_S = 15.0
 _LOOK_S = 0.1
 
 
@@ -89,6 +87,7 @@ class Upload:
     rules: CosRules
     access: Access
     record: RecordFile
+    wait_s: Callable[[int], float]
     stop: threading.Event
     progress: Callable[[int, int], None]
     _kept: int = field(default=0, init=False)
@@ -217,7 +216,7 @@ class Upload:
         """In a thread of the pool, which would swallow what is raised."""
         outcome = _Outcome(part, client)
         try:
-            persistently(lambda: client.send_part(self.key, upload_id, self.slide, part, halt=halt), self.rules, halt)
+            self._persistently(lambda: client.send_part(self.key, upload_id, self.slide, part, halt=halt), halt)
         finally:
             outcome.error = sys.exc_info()[1]
             outcomes.put(outcome)
@@ -235,26 +234,24 @@ class Upload:
         """With credentials that COS takes; others are fetched once where it does not."""
         client = self.access.client()
         try:
-            return persistently(lambda: call(client), self.rules, self.stop)
+            return self._persistently(lambda: call(client), self.stop)
         except Denied:
             if not renews:
                 raise
         other = self.access.after_refusal_of(client)
-        return persistently(lambda: call(other), self.rules, self.stop)
+        return self._persistently(lambda: call(other), self.stop)
 
-
-def persistently(attempt: Callable[[], T], rules: CosRules, halt: threading.Event) -> T:
-    """Attempt again after what may pass, with a growing, jittered wait between; not stamina's, which nothing ends."""
-    for count in range(1, rules.attempts + 1):
-        try:
-            return attempt()
-        except (Unreachable, Unclear) as error:
-            if isinstance(error, NotTrusted) or count == rules.attempts:
-                raise
-            wait_s = min(_WAIT_MAX_S, rules.retry_wait_s * 2 ** (count - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
-            log.info(
-                "COS request failed (%s), attempt %d of %d", error.code or type(error).__name__, count, rules.attempts
-            )
-            if halt.wait(wait_s):
-                raise Stopped("上传已停止，可以续传。") from None
-    raise AssertionError(rules.attempts)
+    def _persistently(self, attempt: Callable[[], T], halt: threading.Event) -> T:
+        """Attempt again after what may pass, with a wait between that `halt` ends."""
+        attempts = self.rules.attempts
+        for count in range(1, attempts + 1):
+            try:
+                return attempt()
+            except (Unreachable, Unclear) as error:
+                if isinstance(error, NotTrusted) or count == attempts:
+                    raise
+                why = error.code or type(error).__name__
+                log.info("COS request failed (%s), attempt %d of %d", why, count, attempts)
+                if halt.wait(self.wait_s(count)):
+                    raise Stopped("上传已停止，可以续传。") from None
+        raise AssertionError(attempts)

@@ -59,6 +59,18 @@ async def test_a_bug_is_a_failure_like_any_other_unless_told_otherwise() -> None
     assert (narrow.attempts, narrow.waits) == (1, [])
 
 
+def test_the_waits_of_whoever_counts_the_attempts_grow_to_their_limit_too() -> None:
+    backoff = Backoff(initial_s=2.0, max_s=300.0)
+    wholes = {1: 2.0, 2: 4.0, 3: 8.0, 8: 256.0, 9: 300.0, 1000: 300.0, 10**6: 300.0}
+    for attempts, whole_s in wholes.items():
+        waits = [backoff.wait_s(attempts) for _ in range(200)]
+        assert whole_s / 2 <= min(waits) < max(waits) <= whole_s, attempts
+        assert len(set(waits)) > 100, "what failed together would come back together"
+        # Of 200 draws some are in the first tenth and some in the last, but for one time in a thousand million.
+        assert min(waits) < 0.55 * whole_s
+        assert max(waits) > 0.95 * whole_s
+
+
 def cancelling(task: Callable[[], "asyncio.Task[None]"]) -> Callable[[Exception, float], None]:
     def failed(_error: Exception, _wait_s: float) -> None:
         task().cancel()

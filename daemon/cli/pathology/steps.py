@@ -19,7 +19,7 @@ from daemon.bridge import ThreadLeft, in_thread, off_loop
 from daemon.cli.options import console
 from daemon.cli.pathology.step_status import Outcome, Status
 from daemon.config import Settings
-from daemon.imaging.pathology.job import DISCLAIMER, from_loop
+from daemon.imaging.pathology.job import COS_BACKOFF, DISCLAIMER, from_loop
 from daemon.imaging.pathology.setup import cos_rules_of
 from imaging.cos.slide import CosCredentials, Uploaded, callback_path, file_md5, slide_key
 from imaging.cos.slide import upload as upload_to_cos
@@ -206,6 +206,7 @@ class Steps:
                     rules=rules,
                     credentials=credentials,
                     record=self._files.upload.with_name(f"cos_upload_{md5}.json"),
+                    wait_s=COS_BACKOFF.wait_s,
                     stop=stop,
                     progress=_task(bar, "上传"),
                 )

@@ -6,7 +6,6 @@ not committed before the power went, is made again under the same delivery id, b
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,11 +23,13 @@ from daemon.imaging.jobs.steps import Notice
 from daemon.metrics import counter, gauge
 from daemon.services.insist import insist
 from daemon.storage.database import Tx, Unit
-from daemon.supervise import attempted
+from daemon.supervise import Backoff, attempted
 from imaging.errors import ImagingError
 from imaging.webhook import Webhook
 
 log = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(initial_s=2.0, max_s=300.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,6 @@ class DeliveryRules:
 
     at_once: int = 8
     retry_for: timedelta = timedelta(hours=24)
-    wait_initial_s: float = 2.0
-    wait_max_s: float = 300.0
 
 
 class Deliveries:
@@ -132,9 +131,7 @@ class Deliveries:
         if now - delivery.ready_at >= self._rules.retry_for:
             log.error("webhook of job %s: given up after %d attempts: %s", delivery.job_id, delivery.attempts, message)
             return delivery.given_up(now, message)
-        # Jittered, so that deliveries which failed together do not come back together.
-        wait_s = min(self._rules.wait_max_s, self._rules.wait_initial_s * 2 ** min(delivery.attempts, 16))
-        wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        wait_s = _BACKOFF.wait_s(delivery.attempts + 1)
         if self._health.set(_component(delivery), ok=False, why=message):
             log.warning("webhook of job %s: %s Again in %.0f s, and so on for hours.", delivery.job_id, message, wait_s)
         return delivery.postponed(timedelta(seconds=wait_s), now, message)

@@ -7,7 +7,6 @@ asking the back end, and where that cannot tell, the job ends and a person decid
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -25,11 +24,12 @@ from daemon.imaging.jobs.rounds import in_rounds
 from daemon.imaging.jobs.steps import Done, Gateway, Notice, NotYet, Step, Work, step_named
 from daemon.services.insist import insist
 from daemon.storage.database import LedgerUnavailable, Unit
-from daemon.supervise import attempted
+from daemon.supervise import Backoff, attempted
 from imaging import errors
 
 log = logging.getLogger(__name__)
 
+_BACKOFF = Backoff(initial_s=2.0, max_s=300.0)
 # A step that must not be done twice is given this long to end when the daemon stops.
 _GRACE_S = 5.0
 _TOLD_EVERY_SHARE = 0.01
@@ -48,8 +48,6 @@ class RunRules:
 
     workers: int
     retry_for: timedelta = timedelta(hours=24)
-    wait_initial_s: float = 2.0
-    wait_max_s: float = 300.0
 
 
 class JobRunner:
@@ -262,9 +260,7 @@ class JobRunner:
         now = datetime.now(UTC)
         if now - job.step_at >= self._rules.retry_for:
             return await self._failed(job, step, error)
-        # Jittered, so that jobs which failed together do not come back together.
-        wait_s = min(self._rules.wait_max_s, self._rules.wait_initial_s * 2 ** min(job.attempts, 16))
-        wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        wait_s = _BACKOFF.wait_s(job.attempts + 1)
         log.warning("imaging job %s: %s: %s Again in %.0f s.", job.id, step.name, error.message, wait_s)
         self.repeated[job.kind] += 1
         message = f"{step.title}：{error.message} {wait_s:.0f} 秒后重试。"

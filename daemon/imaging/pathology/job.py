@@ -14,6 +14,7 @@ from daemon.bridge import in_thread, off_loop
 from daemon.domain.imaging import JobKind
 from daemon.imaging.jobs.folder import MADE
 from daemon.imaging.jobs.steps import Done, NotYet, Step, Work
+from daemon.supervise import Backoff
 from imaging.cos.slide import CosCredentials, CosRules, callback_path, file_md5, slide_key, upload
 from imaging.errors import InputInvalid, NotConfigured, Refused, Stopped, Unauthorized
 from imaging.pathology.answers import WORDS, Token
@@ -23,6 +24,8 @@ from imaging.pathology.slides import check_slide
 T = TypeVar("T")
 
 DISCLAIMER = "AI 结果仅供参考，诊断以病理医师的意见为准。"
+# Between the attempts at one request; an upload that fails for good is a job's step to be tried again.
+COS_BACKOFF = Backoff(initial_s=0.5, max_s=15.0)
 _RECORD = "cos_upload.json"
 # Of the part that a slide's MD5 takes of the step: reading is quick beside sending.
 _MD5_SHARE = 0.1
@@ -127,7 +130,15 @@ class PathologyGateway:
             record = work.folder / MADE / _RECORD
             record.parent.mkdir(parents=True, exist_ok=True)
             uploaded = upload(
-                path, key, md5, rules=rules, credentials=credentials, record=record, stop=stop, progress=sent
+                path,
+                key,
+                md5,
+                rules=rules,
+                credentials=credentials,
+                record=record,
+                wait_s=COS_BACKOFF.wait_s,
+                stop=stop,
+                progress=sent,
             )
             with suppress(OSError):  # a slide of the server leaves an empty folder
                 record.parent.rmdir()

@@ -78,6 +78,20 @@ def test_what_comes_before_and_after_the_parts_is_asked_again(world: World, acti
     assert world.server.actions["part"] == PARTS
 
 
+def test_the_wait_after_each_failed_attempt_is_the_callers(world: World) -> None:
+    world.server.next("initiate", BROKEN, BUSY, RESET)
+    attempts: list[int] = []
+
+    def waits(count: int) -> float:
+        attempts.append(count)
+        return 0.0
+
+    world.upload(wait_s=waits)
+
+    assert attempts == [1, 2, 3]
+    assert world.arrived()
+
+
 @pytest.mark.parametrize("fault", [RESET, STALL, BROKEN])
 def test_looking_for_the_object_is_repeated(world: World, fault: Fault) -> None:
     world.server.next("head", fault)
