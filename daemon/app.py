@@ -9,27 +9,30 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from daemon import log as logs
 from daemon.api.app import create_api
 from daemon.api.context import Context
 from daemon.assembly import (
     background_of,
-    evidence_rules_of,
+    evidence_of,
     load_catalogue,
     load_keys,
     load_model,
     objects_of,
+    start_rules_of,
     store_of,
+    terminals_of,
     zone_of,
 )
-from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
+from daemon.assembly.ledger import opened_ledger
+from daemon.assembly.speech import answer_rules_of, voice_and_ear_of, warn_of_sound_alikes
 from daemon.assembly.watching import pipeline_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
@@ -40,21 +43,16 @@ from daemon.health import Health, notify, watchdog
 from daemon.imaging.backend import Site
 from daemon.imaging.backends import Wing, wing_of
 from daemon.metrics import Metrics
-from daemon.pipeline.evidence import Evidence
 from daemon.pipeline.pipeline import Pipeline
 from daemon.pipeline.readings import object_readings, readings
 from daemon.services.answers import Answers
-from daemon.services.archive import Archiver, archive_readings
+from daemon.services.archive import archive_readings
 from daemon.services.correct import Corrections
 from daemon.services.insist import watch_ledger
 from daemon.services.questions import Questions
-from daemon.services.surgeries import Labels, StartRules, Surgeries
+from daemon.services.surgeries import Labels, Surgeries
 from daemon.services.telling import Telling
-from daemon.services.terminals import Terminal, Terminals
-from daemon.storage import migrate
-from daemon.storage.archive import Archive
-from daemon.storage.consumption_log import ConsumptionLog
-from daemon.storage.database import Unit, open_engine
+from daemon.services.terminals import Terminals
 from inference.model import Model
 
 log = logging.getLogger(__name__)
@@ -85,88 +83,55 @@ async def running(settings: Settings) -> AsyncIterator[Composition]:
     keys, catalogue = load_keys(settings), load_catalogue(settings)
     warn_of_sound_alikes(catalogue)
     model = await off_loop(load_model, settings)
-    await off_loop(migrate.ensure, settings.database.ledger)
-    health, metrics, feed = Health(), Metrics(), Feed[Fact]()
-    pages = ConsumptionLog(settings.logs.folder / "consumption", zone_of(settings))
-    telling = Telling(pages, feed, health)
-    engine = open_engine(settings.database.ledger)
-    followers: list[Archiver | Questions | Terminals] = []
-
-    async def committed(facts: list[Fact]) -> None:
-        await telling(facts)
-        for waiting in followers:
-            waiting.wake(facts)
-
-    unit = Unit(engine, committed)
-    telling.read_from(unit)
-    url = settings.database.url
-    archive = Archive(migrate.archive_at(url.get_secret_value())) if url else None
-    archiver = Archiver(unit, archive, partial(migrate.ensure, archive.url), health) if archive else None
-    if archiver is not None:
-        followers.append(archiver)
-        metrics.read_from(lambda: archive_readings(archiver))
-    health.set("model", ok=True, why=model.provider)
-    objects = objects_of(settings, unit, health)
-    evidence = Evidence(objects, evidence_rules_of(settings)) if settings.objects.evidence else None
-    pipeline = pipeline_of(settings, model, unit, evidence, health, metrics)
-    said = partial(_said, asyncio.get_running_loop(), health)
-    voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
-    questions = Questions(unit, voice, objects)
-    site = Site(settings=settings, unit=unit, health=health, zone=zone_of(settings))
-    wing = wing_of(site, store_of(settings))
-    terminals = Terminals(unit, questions, _terminals_of(settings), settings.room_of)
-    followers += [questions, terminals]
-    metrics.read_from(lambda: readings(pipeline, feed))
-    metrics.read_from(lambda: object_readings(objects, evidence))
-    metrics.read_from(wing.readings)
     labels = Labels(names=model.labels, background=background_of(settings, model))
-    surgeries = Surgeries(
-        unit,
-        pipeline,
-        catalogue,
-        labels,
-        StartRules(
-            resume_window=timedelta(hours=settings.surgery.resume_window_h),
-            timeout_s=settings.surgery.start_timeout_s,
-            attempts=settings.surgery.start_attempts,
-        ),
-        archiver,
-    )
-    context = Context(
-        settings=settings,
-        keys=keys,
-        unit=unit,
-        archive=archive,
-        archiver=archiver,
-        surgeries=surgeries,
-        corrections=Corrections(unit, catalogue, labels.seen),
-        feed=feed,
-        health=health,
-        metrics=metrics,
-        pages=pages,
-        objects=objects,
-        questions=questions,
-        terminals=terminals,
-        answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
-        model_name=model.path.name,
-        provider=model.provider,
-        zone=zone_of(settings),
-    )
-    parts = Composition(context=context, pipeline=pipeline, model=model, wing=wing)
-    try:
-        async with _at_work(parts, telling):
-            yield parts
-    finally:
-        await wing.close()
-        if archive is not None:
-            await archive.close()
-        await engine.dispose()
+    health, metrics, feed = Health(), Metrics(), Feed[Fact]()
+    health.set("model", ok=True, why=model.provider)
+    async with AsyncExitStack() as closing:
+        ledger = await closing.enter_async_context(opened_ledger(settings, feed, health))
+        unit, objects = ledger.unit, objects_of(settings, ledger.unit, health)
+        evidence = evidence_of(settings, objects)
+        pipeline = pipeline_of(settings, model, unit, evidence, health, metrics)
+        voice, ear = await voice_and_ear_of(settings.speech, health)
+        questions = Questions(unit, voice, objects)
+        terminals = Terminals(unit, questions, terminals_of(settings), settings.room_of)
+        ledger.wakes(questions, terminals)
+        site = Site(settings=settings, unit=unit, health=health, zone=zone_of(settings))
+        wing = wing_of(site, store_of(settings))
+        closing.push_async_callback(wing.close)
+        metrics.read_from(lambda: readings(pipeline, feed))
+        metrics.read_from(lambda: object_readings(objects, evidence))
+        metrics.read_from(wing.readings)
+        if (archiver := ledger.archiver) is not None:
+            metrics.read_from(lambda: archive_readings(archiver))
+        context = Context(
+            settings=settings,
+            keys=keys,
+            unit=unit,
+            archive=ledger.archive,
+            archiver=ledger.archiver,
+            surgeries=Surgeries(unit, pipeline, catalogue, labels, start_rules_of(settings), ledger.archiver),
+            corrections=Corrections(unit, catalogue, labels.seen),
+            feed=feed,
+            health=health,
+            metrics=metrics,
+            pages=ledger.pages,
+            objects=objects,
+            questions=questions,
+            terminals=terminals,
+            answers=Answers(unit, ear, objects, catalogue, metrics, answer_rules_of(settings)),
+            model_name=model.path.name,
+            provider=model.provider,
+            zone=zone_of(settings),
+        )
+        composition = Composition(context=context, pipeline=pipeline, model=model, wing=wing)
+        async with _at_work(composition, ledger.telling):
+            yield composition
 
 
 @asynccontextmanager
-async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
+async def _at_work(composition: Composition, telling: Telling) -> AsyncIterator[None]:
     """What was left undone is done first, then the surgeries that were running go on."""
-    context, pipeline = parts.context, parts.pipeline
+    context, pipeline, wing = composition.context, composition.pipeline, composition.wing
     progress = {
         "classifier": lambda: pipeline.batcher.last_progress_mono_s,
         "ledger": lambda: context.unit.last_progress_mono_s,
@@ -177,7 +142,7 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
         "objects": context.objects.run(),
         "questions": context.questions.run(),
         "terminals": context.terminals.run(),
-        "imaging": parts.wing.run(),
+        "imaging": wing.run(),
         "watchdog": watchdog(progress, stuck_after_s=_STUCK_AFTER_S),
     }
     if context.archiver is not None:
@@ -186,7 +151,7 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
         background = [group.create_task(each, name=name) for name, each in work.items()]
         await telling.catch_up()
         await context.objects.recover()
-        await parts.wing.recover()
+        await wing.recover()
         await context.surgeries.resume(datetime.now(UTC))
         try:
             yield
@@ -197,22 +162,14 @@ async def _at_work(parts: Composition, telling: Telling) -> AsyncIterator[None]:
                 task.cancel()
 
 
-def _terminals_of(settings: Settings) -> list[Terminal]:
-    return [
-        Terminal(id=room.voice_terminal, room=name, cameras=tuple(room.cameras))
-        for name, room in settings.rooms.items()
-        if room.voice_terminal
-    ]
-
-
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Composition, str]]:
     """Everything, listening; yields the parts and the address. Raises CannotListen before anything else is touched."""
     with listening(settings.server.host, settings.server.port) as listener:
-        async with running(settings) as parts:
+        async with running(settings) as composition:
             server = _Server(
                 uvicorn.Config(
-                    create_api(parts.context, console_pages(), parts.wing.routers(), parts.wing.body_bytes_max),
+                    _api_of(composition),
                     log_config=None,
                     lifespan="off",
                     timeout_graceful_shutdown=5,
@@ -223,7 +180,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Composition, str]]:
             listens = asyncio.create_task(server.serve(sockets=[listener]), name="server")
             host, port = listener.getsockname()[:2]
             try:
-                yield parts, f"{host}:{port}"
+                yield composition, f"{host}:{port}"
             finally:
                 server.should_exit = True
                 await listens
@@ -232,12 +189,14 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Composition, str]]:
 async def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT. What `serving` raises is raised here."""
     logs.configure(settings.logs.level, settings.logs.format)
-    async with serving(settings) as (parts, address):
+    async with serving(settings) as (composition, address):
         with told_to_stop() as stop:
             # What is there now stays: looking through it for garbage stopped the loop for 0.2 s, every few seconds.
             gc.collect()
             gc.freeze()
-            log.info("orwatch listens on %s, model %s on %s", address, parts.model.path, parts.model.provider)
+            log.info(
+                "orwatch listens on %s, model %s on %s", address, composition.model.path, composition.model.provider
+            )
             notify("READY=1")
             await stop.wait()
             notify("STOPPING=1")
@@ -272,14 +231,14 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _api_of(composition: Composition) -> ASGIApp:
+    wing = composition.wing
+    return create_api(composition.context, console_pages(), wing.routers(), wing.body_bytes_max)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: ours stop the parts in their own order."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _said(loop: asyncio.AbstractEventLoop, health: Health, name: str, is_ok: bool, why: str) -> None:
-    """A provider of speech says how it is, from any thread."""
-    loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))

@@ -12,9 +12,11 @@ from daemon.api.keys import Keys, read_keys
 from daemon.config import CameraSettings, ConfigError, Settings
 from daemon.domain.catalogue import Catalogue
 from daemon.health import Health
-from daemon.pipeline.evidence import EvidenceRules
+from daemon.pipeline.evidence import Evidence, EvidenceRules
 from daemon.services.objects import Objects, Retention
 from daemon.services.observe import ObserveRules
+from daemon.services.surgeries import StartRules
+from daemon.services.terminals import Terminal
 from daemon.storage.catalogue_file import ITEM_TEXT_MAX, read_catalogue
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
@@ -157,6 +159,27 @@ def observe_rules_of(settings: Settings) -> ObserveRules:
         doctor_id=settings.surgery.doctor_id,
         evidence=settings.objects.evidence,
     )
+
+
+def evidence_of(settings: Settings, objects: Objects) -> Evidence | None:
+    """None where none is kept."""
+    return Evidence(objects, evidence_rules_of(settings)) if settings.objects.evidence else None
+
+
+def start_rules_of(settings: Settings) -> StartRules:
+    return StartRules(
+        resume_window=timedelta(hours=settings.surgery.resume_window_h),
+        timeout_s=settings.surgery.start_timeout_s,
+        attempts=settings.surgery.start_attempts,
+    )
+
+
+def terminals_of(settings: Settings) -> list[Terminal]:
+    return [
+        Terminal(id=room.voice_terminal, room=name, cameras=tuple(room.cameras))
+        for name, room in settings.rooms.items()
+        if room.voice_terminal
+    ]
 
 
 def zone_of(settings: Settings) -> tzinfo | None:

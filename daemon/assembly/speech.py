@@ -3,14 +3,17 @@
 One that cannot be set up is passed over and said: the tally goes on, questions are shown, and the others speak.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
 from daemon.domain.catalogue import Catalogue
+from daemon.health import Health
 from daemon.services.answers import AnswerRules
 from speech.audio import PAD_S, SPEECH_MIN_S, AudioRules
 from speech.chain import BreakerRules, Ear, Voice
@@ -64,6 +67,16 @@ def audio_rules_of(speech: SpeechSettings) -> AudioRules:
         clipped_share_max=speech.clipped_share_max,
         pad_s=PAD_S,
     )
+
+
+async def voice_and_ear_of(speech: SpeechSettings, health: Health) -> tuple[Voice, Ear]:
+    """How each provider is stands in the health from now on, whichever thread it is used in."""
+    loop = asyncio.get_running_loop()
+
+    def say(name: str, is_ok: bool, why: str) -> None:
+        loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
+
+    return await off_loop(voice_of, speech, say), await off_loop(ear_of, speech, say)
 
 
 def voice_of(speech: SpeechSettings, say: Say) -> Voice:
