@@ -34,10 +34,59 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """seq: its place in the outbox, 0 until committed. timestamp: of the sighting, where the fact is about one.
+class Seen:
+    """The sighting: of which camera, and what the model took it for, best first."""
 
-    evidence: key of the object that shows it. voids: the posting that no longer counts.
+    sighting_id: UUID
+    camera: str
+    top: tuple[Score, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """The posting, and what it does to the tally: adds qty, or as a void takes it off; 0 where it does neither.
+
+    doctor_id: who answers for that. voids: the posting that no longer counts.
+    """
+
+    posting_id: UUID
+    qty: int = 0
+    doctor_id: str = ""
+    voids: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboutItem:
+    """timestamp: when it was used. seen, posted: None where nobody saw it, where nothing was posted.
+
+    evidence: key of the object that shows it.
+    """
+
+    item: Item
+    timestamp: datetime
+    reason: str = ""
+    seen: Seen | None = None
+    posted: Posted | None = None
+    confirmation_id: UUID | None = None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboutObject:
+    """The object of this key: it shows a sighting, or is the sound of a question. why: it is lost or gone."""
+
+    key: str
+    why: str
+    sighting_id: UUID | None
+    confirmation_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """seq: its place in the outbox, 0 until committed. about: None of one that is about the surgery as a whole.
+
+    Rows, events and lines of the log have the same columns for all kinds: what a fact says nothing of is empty there,
+    and so it is here.
     """
 
     kind: FactKind
@@ -45,18 +94,69 @@ class Fact:
     surgery_id: str
     at: datetime
     seq: int = 0
-    timestamp: datetime | None = None
-    camera: str = ""
-    item: Item | None = None
-    qty: int = 0
-    doctor_id: str = ""
-    top: tuple[Score, ...] = ()
-    reason: str = ""
-    posting_id: UUID | None = None
-    confirmation_id: UUID | None = None
-    sighting_id: UUID | None = None
-    evidence: str = ""
-    voids: UUID | None = None
+    about: AboutItem | AboutObject | None = None
+
+    @property
+    def item(self) -> Item | None:
+        return self.about.item if isinstance(self.about, AboutItem) else None
+
+    @property
+    def timestamp(self) -> datetime | None:
+        return self.about.timestamp if isinstance(self.about, AboutItem) else None
+
+    @property
+    def seen(self) -> Seen | None:
+        return self.about.seen if isinstance(self.about, AboutItem) else None
+
+    @property
+    def posted(self) -> Posted | None:
+        return self.about.posted if isinstance(self.about, AboutItem) else None
+
+    @property
+    def camera(self) -> str:
+        return self.seen.camera if self.seen else ""
+
+    @property
+    def top(self) -> tuple[Score, ...]:
+        return self.seen.top if self.seen else ()
+
+    @property
+    def qty(self) -> int:
+        return self.posted.qty if self.posted else 0
+
+    @property
+    def doctor_id(self) -> str:
+        return self.posted.doctor_id if self.posted else ""
+
+    @property
+    def posting_id(self) -> UUID | None:
+        return self.posted.posting_id if self.posted else None
+
+    @property
+    def voids(self) -> UUID | None:
+        return self.posted.voids if self.posted else None
+
+    @property
+    def sighting_id(self) -> UUID | None:
+        if isinstance(self.about, AboutObject):
+            return self.about.sighting_id
+        return self.seen.sighting_id if self.seen else None
+
+    @property
+    def confirmation_id(self) -> UUID | None:
+        return self.about.confirmation_id if self.about else None
+
+    @property
+    def reason(self) -> str:
+        if isinstance(self.about, AboutObject):
+            return self.about.why
+        return self.about.reason if self.about else ""
+
+    @property
+    def evidence(self) -> str:
+        if isinstance(self.about, AboutObject):
+            return self.about.key
+        return self.about.evidence if self.about else ""
 
 
 def counted(facts: Iterable[Fact]) -> list[Total]:

@@ -14,9 +14,11 @@ from daemon.domain.errors import (
     ItemUnknown,
     SurgeryNotFound,
 )
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import FactKind
 from daemon.domain.ledger import Correction, Posting, PostingKind, Source
+from daemon.domain.sighting import SettledSighting
 from daemon.domain.surgery import Surgery
+from daemon.services.facts import posted
 from daemon.services.settle import CONFIRMED, REJECTED, Choice, settle_open
 from daemon.storage.database import Tx, Unit
 
@@ -77,7 +79,8 @@ class Corrections:
                 else:
                     posting = by.voiding(target, await tx.ledger.of_run(run.id), now)
                 await tx.ledger.post(posting)
-                await tx.emit(await _fact(tx, run, posting, now))
+                kind = FactKind.VOIDED if posting.kind is PostingKind.VOID else FactKind.BOOKED
+                await tx.emit(posted(kind, run, posting, await _shown(tx, posting)))
                 corrected = _corrected(posting)
         posting = corrected.posting
         what = f"voids {posting.voids}" if posting.voids else "is added"
@@ -138,27 +141,7 @@ def _corrected(posting: Posting) -> Corrected:
     return Corrected(posting=posting, message=message)
 
 
-async def _fact(tx: Tx, run: Surgery, posting: Posting, now: datetime) -> Fact:
-    """A void shows what it voids as it was shown when it was booked."""
-    sighting = None
-    if posting.voids is not None:
-        voided = await tx.ledger.get(posting.voids)
-        if voided.sighting_id is not None:
-            sighting = await tx.sightings.get(voided.sighting_id)
-    return Fact(
-        kind=FactKind.VOIDED if posting.kind is PostingKind.VOID else FactKind.BOOKED,
-        run_id=run.id,
-        surgery_id=run.surgery_id,
-        at=now,
-        timestamp=posting.timestamp,
-        camera=sighting.camera if sighting else "",
-        item=posting.item,
-        qty=posting.qty,
-        doctor_id=posting.doctor_id,
-        top=sighting.top if sighting else (),
-        reason=posting.reason or "",
-        posting_id=posting.id,
-        confirmation_id=posting.confirmation_id,
-        sighting_id=sighting.id if sighting else None,
-        voids=posting.voids,
-    )
+async def _shown(tx: Tx, posting: Posting) -> SettledSighting | None:
+    """A void shows what it voids as it was shown when it was booked; what is added was seen by nobody."""
+    voided = await tx.ledger.get(posting.voids) if posting.voids is not None else None
+    return await tx.sightings.get(voided.sighting_id) if voided and voided.sighting_id is not None else None

@@ -15,11 +15,12 @@ from uuid import UUID
 from daemon.bridge import off_loop
 from daemon.domain.confirmation import Confirmation
 from daemon.domain.errors import EvidenceNotFound, ObjectStoreUnavailable
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import FactKind
 from daemon.domain.objects import MEDIA_TYPES, KeptObject, ObjectKind, ObjectState, evidence_key
 from daemon.domain.surgery import Surgery
 from daemon.health import Health
 from daemon.services import read
+from daemon.services.facts import of_object
 from daemon.services.insist import insist
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.storage.objects import ObjectMissing, ObjectStore, Spool, StoreUnavailable
@@ -33,11 +34,6 @@ _STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=floa
 _READS_MAX = 2
 _DELETED_AT_ONCE = 200
 _RETENTION_EVERY_S = 3600.0
-_TOLD_AS = {
-    ObjectState.STORED: FactKind.OBJECT_STORED,
-    ObjectState.LOST: FactKind.OBJECT_LOST,
-    ObjectState.EXPIRED: FactKind.OBJECT_EXPIRED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +216,7 @@ class Objects:
         kept = replace(kept, changed_at=datetime.now(UTC))
         async with self._unit.begin() as tx:
             await tx.objects.save(kept)
-            await tx.emit(_fact(surgery, kept))
+            await tx.emit(of_object(surgery, kept))
         self._count(kept)
 
     async def _lose(self, surgery: Surgery, kept: KeptObject, why: str) -> None:
@@ -233,7 +229,7 @@ class Objects:
             async with self._unit.begin() as tx:
                 await tx.objects.add(kept)
                 if lost_in is not None:
-                    await tx.emit(_fact(lost_in, kept))
+                    await tx.emit(of_object(lost_in, kept))
 
         await insist("objects", attempt, health=self._health)
 
@@ -274,7 +270,7 @@ class Objects:
                 gone = replace(kept, state=ObjectState.EXPIRED, changed_at=now, why="age" if too_old else "size")
                 async with self._unit.begin() as tx:
                     await tx.objects.save(gone)
-                    await tx.emit(_fact(await tx.surgeries.get(kept.run_id), gone))
+                    await tx.emit(of_object(await tx.surgeries.get(kept.run_id), gone))
                 total -= kept.size or 0
                 deleted += 1
                 self.outcomes[ObjectState.EXPIRED] += 1
@@ -311,19 +307,6 @@ def _evidence(surgery: Surgery, sighting_id: UUID, kind: ObjectKind, state: Obje
         sighting_id=sighting_id,
         created_at=now,
         changed_at=now,
-    )
-
-
-def _fact(surgery: Surgery, kept: KeptObject) -> Fact:
-    return Fact(
-        kind=_TOLD_AS[kept.state],
-        run_id=kept.run_id,
-        surgery_id=surgery.surgery_id,
-        at=kept.changed_at,
-        reason=kept.why,
-        sighting_id=kept.sighting_id,
-        confirmation_id=kept.confirmation_id,
-        evidence=kept.key,
     )
 
 

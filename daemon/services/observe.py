@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 from daemon.domain.catalogue import Candidates, Item
 from daemon.domain.confirmation import Confirmation, ConfirmationState, Option, prompt
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import FactKind, Score
 from daemon.domain.ledger import Posting, PostingKind, Source
 from daemon.domain.objects import evidence_key
 from daemon.domain.sighting import Observation, Outcome, SettledSighting, same_consumption
 from daemon.domain.surgery import Surgery
+from daemon.services.facts import asked, not_counted, posted
 from daemon.storage.database import Tx, Unit
 
 log = logging.getLogger(__name__)
@@ -62,16 +63,14 @@ async def observe(
         await tx.sightings.add(sighting)
         if outcome is not Outcome.IGNORED:
             await tx.sightings.comes_into_view(sighting)
-        evidence = evidence_key(surgery.surgery_id, surgery.id, sighting.id) if rules.evidence else ""
+        settling = _Settling(tx=tx, surgery=surgery, candidates=candidates, rules=rules, sighting=sighting)
         match outcome:
             case Outcome.BOOKED:
-                await _book(tx, surgery, sighting, candidates.by_label[seen.label], rules.doctor_id, now, evidence)
+                await settling.book()
             case Outcome.ASKED:
-                await _ask(tx, surgery, sighting, seen, candidates, rules.doctor_id, now, evidence)
+                await settling.ask(seen.options)
             case Outcome.IGNORED | Outcome.MERGED:
-                item = candidates.by_label.get(seen.label, Item(item_id=seen.label, item_name=seen.label))
-                kind = FactKind.MERGED if outcome is Outcome.MERGED else FactKind.IGNORED
-                await tx.emit(_fact(kind, surgery, sighting, item, now))
+                await settling.pass_over()
     log.info("%s on %s: %s, peak %.2f %s", seen.label, seen.camera, outcome, seen.peak, sighting.reason)
     return outcome
 
@@ -100,115 +99,71 @@ def _merge_reason(seen: Observation, first: SettledSighting) -> str:
     return "seen_before_restart" if first.camera == seen.camera else f"same_as:{first.camera}"
 
 
-async def _book(
-    tx: Tx, surgery: Surgery, sighting: SettledSighting, item: Item, doctor_id: str, now: datetime, evidence: str
-) -> None:
-    posting = _posting(PostingKind.CONSUMPTION, surgery, sighting, item, doctor_id, now)
-    await tx.ledger.post(posting)
-    await tx.emit(
-        _fact(
-            FactKind.BOOKED,
-            surgery,
-            sighting,
-            item,
-            now,
-            qty=posting.qty,
-            doctor_id=doctor_id,
-            posting_id=posting.id,
-            evidence=evidence,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settling:
+    """A sighting of a surgery, in the transaction that settles it."""
+
+    tx: Tx
+    surgery: Surgery
+    candidates: Candidates
+    rules: ObserveRules
+    sighting: SettledSighting
+
+    async def book(self) -> None:
+        posting = self._posting(PostingKind.CONSUMPTION, self.candidates.by_label[self.sighting.label])
+        await self.tx.ledger.post(posting)
+        await self.tx.emit(posted(FactKind.BOOKED, self.surgery, posting, self.sighting, evidence=self._evidence))
+
+    async def ask(self, scores: tuple[Score, ...]) -> None:
+        options = self._options(scores)
+        placeholder = self._posting(PostingKind.PLACEHOLDER, options[0].item)
+        best = self.sighting.top[0]
+        question = Confirmation(
+            id=uuid4(),
+            run_id=self.surgery.id,
+            sighting_id=self.sighting.id,
+            placeholder_id=placeholder.id,
+            state=ConfirmationState.PENDING,
+            prompt_text=prompt(options),
+            options=options,
+            model_top1_label=best.label,
+            model_top1_confidence=best.score,
+            created_at=self.sighting.decided_at,
         )
-    )
+        await self.tx.ledger.post(placeholder)
+        await self.tx.confirmations.add(question)
+        await self.tx.emit(asked(self.surgery, question, placeholder, self.sighting, evidence=self._evidence))
 
+    async def pass_over(self) -> None:
+        label = self.sighting.label
+        item = self.candidates.by_label.get(label, Item(item_id=label, item_name=label))
+        await self.tx.emit(not_counted(self.surgery, self.sighting, item))
 
-async def _ask(
-    tx: Tx,
-    surgery: Surgery,
-    sighting: SettledSighting,
-    seen: Observation,
-    candidates: Candidates,
-    doctor_id: str,
-    now: datetime,
-    evidence: str,
-) -> None:
-    # Two labels of one product are one answer: asked about both, nobody could say which.
-    by_item: dict[str, Option] = {}
-    for each in seen.options:
-        item = candidates.by_label[each.label]
-        by_item.setdefault(item.item_id, Option(label=each.label, confidence=each.score, item=item))
-    options = tuple(by_item.values())
-    placeholder = _posting(PostingKind.PLACEHOLDER, surgery, sighting, options[0].item, doctor_id, now)
-    question = Confirmation(
-        id=uuid4(),
-        run_id=surgery.id,
-        sighting_id=sighting.id,
-        placeholder_id=placeholder.id,
-        state=ConfirmationState.PENDING,
-        prompt_text=prompt(options),
-        options=options,
-        model_top1_label=seen.top[0].label,
-        model_top1_confidence=seen.top[0].score,
-        created_at=now,
-    )
-    await tx.ledger.post(placeholder)
-    await tx.confirmations.add(question)
-    await tx.emit(
-        _fact(
-            FactKind.ASKED,
-            surgery,
-            sighting,
-            options[0].item,
-            now,
-            posting_id=placeholder.id,
-            confirmation_id=question.id,
-            evidence=evidence,
+    def _options(self, scores: tuple[Score, ...]) -> tuple[Option, ...]:
+        """Two labels of one product are one answer: asked about both, nobody could say which."""
+        by_item: dict[str, Option] = {}
+        for each in scores:
+            item = self.candidates.by_label[each.label]
+            by_item.setdefault(item.item_id, Option(label=each.label, confidence=each.score, item=item))
+        return tuple(by_item.values())
+
+    def _posting(self, kind: PostingKind, item: Item) -> Posting:
+        return Posting(
+            id=uuid4(),
+            run_id=self.surgery.id,
+            kind=kind,
+            item=item,
+            qty=1,
+            doctor_id=self.rules.doctor_id,
+            source=Source.VISION,
+            timestamp=self.sighting.started_at,
+            posted_at=self.sighting.decided_at,
+            sighting_id=self.sighting.id,
         )
-    )
 
-
-def _posting(
-    kind: PostingKind, surgery: Surgery, sighting: SettledSighting, item: Item, doctor_id: str, now: datetime
-) -> Posting:
-    return Posting(
-        id=uuid4(),
-        run_id=surgery.id,
-        kind=kind,
-        item=item,
-        qty=1,
-        doctor_id=doctor_id,
-        source=Source.VISION,
-        timestamp=sighting.started_at,
-        posted_at=now,
-        sighting_id=sighting.id,
-    )
-
-
-def _fact(
-    kind: FactKind,
-    surgery: Surgery,
-    sighting: SettledSighting,
-    item: Item,
-    now: datetime,
-    *,
-    qty: int = 0,
-    doctor_id: str = "",
-    posting_id: UUID | None = None,
-    confirmation_id: UUID | None = None,
-    evidence: str = "",
-) -> Fact:
-    return Fact(
-        kind=kind,
-        run_id=surgery.id,
-        surgery_id=surgery.surgery_id,
-        at=now,
-        timestamp=sighting.started_at,
-        camera=sighting.camera,
-        item=item,
-        qty=qty,
-        doctor_id=doctor_id,
-        top=sighting.top,
-        reason=sighting.reason,
-        posting_id=posting_id,
-        confirmation_id=confirmation_id,
-        sighting_id=sighting.id,
-        evidence=evidence,
-    )
+    @property
+    def _evidence(self) -> str:
+        """Key of the picture that will show it."""
+        if not self.rules.evidence:
+            return ""
+        return evidence_key(self.surgery.surgery_id, self.surgery.id, self.sighting.id)

@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 from daemon.domain.confirmation import Confirmation, ConfirmationState, Heard, Option
 from daemon.domain.errors import ChoiceNotAnOption, ConfirmationAlreadyResolved, ConfirmationNotFound
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import FactKind
 from daemon.domain.ledger import Posting, PostingKind, Source
 from daemon.domain.objects import ObjectState, evidence_key
 from daemon.domain.sighting import SettledSighting
 from daemon.domain.surgery import Surgery, SurgeryState
+from daemon.services.facts import posted
 from daemon.storage.database import Tx, Unit
 
 log = logging.getLogger(__name__)
@@ -88,25 +89,8 @@ async def settle_open(tx: Tx, run: Surgery, question: Confirmation, answer: Choi
     posting = _posting(run, settled, chosen, sighting, answer, now)
     await tx.confirmations.save(settled)
     await tx.ledger.post(posting)
-    await tx.emit(
-        Fact(
-            kind=FactKind.CONFIRMED if chosen else FactKind.REJECTED,
-            run_id=run.id,
-            surgery_id=run.surgery_id,
-            at=now,
-            timestamp=sighting.started_at,
-            camera=sighting.camera,
-            item=posting.item,
-            qty=posting.qty if chosen else 0,
-            doctor_id=answer.doctor_id,
-            top=sighting.top,
-            reason=answer.reason or "",
-            posting_id=posting.id,
-            confirmation_id=settled.id,
-            sighting_id=sighting.id,
-            evidence=key if is_kept else "",
-        )
-    )
+    kind = FactKind.CONFIRMED if chosen else FactKind.REJECTED
+    await tx.emit(posted(kind, run, posting, sighting, evidence=key if is_kept else ""))
     message = CONFIRMED.format(chosen.item.item_name) if chosen else REJECTED
     return Settled(confirmation=settled, chosen=chosen, posting=posting, message=message)
 

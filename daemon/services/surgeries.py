@@ -18,10 +18,11 @@ from daemon.domain.errors import (
     RecordingNotStopped,
     SurgeryAlreadyRunning,
 )
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import FactKind
 from daemon.domain.surgery import Surgery, SurgeryState
 from daemon.services.archive import Archiver
 from daemon.services.cameras import Cameras, CamerasFailed
+from daemon.services.facts import of_the_surgery, unresolved
 from daemon.storage.archive import ArchiveUnavailable
 from daemon.storage.database import Unit
 from daemon.storage.migrate import DatabaseUnreachable, SchemaUnknown
@@ -128,7 +129,7 @@ class Surgeries:
                 if run.state is SurgeryState.STARTING:
                     await tx.surgeries.save(_given_up(run))
                 else:
-                    await tx.emit(_fact(FactKind.SURGERY_RESUMED, run, now))
+                    await tx.emit(of_the_surgery(FactKind.SURGERY_RESUMED, run, now))
         running = [run for run in active if run.state is SurgeryState.RUNNING]
         for run in running:
             await self._cameras.open_again(run)
@@ -243,7 +244,7 @@ class Surgeries:
                     replace(open_again, state=ConfirmationState.PENDING, settled_at=None, settled_by=None)
                 )
             kind = FactKind.SURGERY_RESUMED if previous else FactKind.SURGERY_STARTED
-            await tx.emit(_fact(kind, running, datetime.now(run.started_at.tzinfo)))
+            await tx.emit(of_the_surgery(kind, running, datetime.now(run.started_at.tzinfo)))
         return running
 
     async def _open(self, run: Surgery) -> None:
@@ -273,22 +274,9 @@ class Surgeries:
             for question in still_open:
                 await tx.confirmations.save(replace(question, state=ConfirmationState.UNRESOLVED, settled_at=now))
                 sighting = await tx.sightings.get(question.sighting_id)
-                await tx.emit(
-                    Fact(
-                        kind=FactKind.UNRESOLVED,
-                        run_id=run.id,
-                        surgery_id=run.surgery_id,
-                        at=now,
-                        timestamp=sighting.started_at,
-                        camera=sighting.camera,
-                        item=question.options[0].item,
-                        top=sighting.top,
-                        confirmation_id=question.id,
-                        sighting_id=sighting.id,
-                    )
-                )
+                await tx.emit(unresolved(run, question, sighting, now))
             await tx.surgeries.save(replace(run, state=SurgeryState.ENDED, ended_at=now))
-            await tx.emit(_fact(FactKind.SURGERY_ENDED, run, now))
+            await tx.emit(of_the_surgery(FactKind.SURGERY_ENDED, run, now))
         log.info("surgery %s ended with %d questions open", run.surgery_id, len(still_open))
         return ENDED + (f"有 {len(still_open)} 条待确认未答复，未计入消耗。" if still_open else "")
 
@@ -329,7 +317,3 @@ def _already_running(surgery_id: str, cameras: tuple[str, ...]) -> SurgeryAlread
 def _cannot_start(run: Surgery, error: CamerasFailed) -> RecordingCannotStart:
     reasons = "；".join(f"{camera}（{why}）" for camera, why in error.reasons.items())
     return RecordingCannotStart(f"摄像头未就绪：{reasons}。", surgery_id=run.surgery_id, camera_ids=list(error.reasons))
-
-
-def _fact(kind: FactKind, run: Surgery, now: datetime) -> Fact:
-    return Fact(kind=kind, run_id=run.id, surgery_id=run.surgery_id, at=now)

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.catalogue import Item
-from daemon.domain.facts import Fact, FactKind, Score
+from daemon.domain.facts import AboutItem, AboutObject, Fact, FactKind, Posted, Score, Seen
 from daemon.storage.schema import outbox
+
+_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED)
 
 
 class OutboxRows:
@@ -58,27 +60,47 @@ def _body(fact: Fact) -> dict[str, Any]:
 
 
 def _fact(row: sa.Row[Any]) -> Fact:
-    body = row.body
-    item = Item(item_id=body["item_id"], item_name=body["item_name"]) if body["item_id"] is not None else None
+    kind = FactKind(row.kind)
     return Fact(
-        kind=FactKind(row.kind),
+        kind=kind,
         run_id=row.run_id,
-        surgery_id=body["surgery_id"],
+        surgery_id=row.body["surgery_id"],
         at=row.at,
         seq=row.seq,
-        timestamp=datetime.fromisoformat(body["timestamp"]) if body["timestamp"] else None,
-        camera=body["camera"],
-        item=item,
-        qty=body["qty"],
-        doctor_id=body["doctor_id"],
-        top=tuple(Score(label=label, score=score) for label, score in body["top"]),
-        reason=body["reason"],
-        posting_id=_uuid(body["posting_id"]),
-        confirmation_id=_uuid(body["confirmation_id"]),
+        about=_object(row.body) if kind in _OF_OBJECTS else _item(row.body),
+    )
+
+
+def _object(body: dict[str, Any]) -> AboutObject:
+    return AboutObject(
+        key=body["evidence"],
+        why=body["reason"],
         sighting_id=_uuid(body["sighting_id"]),
-        # Facts of the first schema have neither.
+        confirmation_id=_uuid(body["confirmation_id"]),
+    )
+
+
+def _item(body: dict[str, Any]) -> AboutItem | None:
+    """None: it is about no item."""
+    if body["item_id"] is None:
+        return None
+    sighting_id, posting_id = _uuid(body["sighting_id"]), _uuid(body["posting_id"])
+    seen = posted = None
+    if sighting_id is not None:
+        top = tuple(Score(label=label, score=score) for label, score in body["top"])
+        seen = Seen(sighting_id=sighting_id, camera=body["camera"], top=top)
+    if posting_id is not None:
+        # Facts of the first schema have no voids, and no evidence.
+        voids = _uuid(body.get("voids"))
+        posted = Posted(posting_id=posting_id, qty=body["qty"], doctor_id=body["doctor_id"], voids=voids)
+    return AboutItem(
+        item=Item(item_id=body["item_id"], item_name=body["item_name"]),
+        timestamp=datetime.fromisoformat(body["timestamp"]),
+        reason=body["reason"],
+        seen=seen,
+        posted=posted,
+        confirmation_id=_uuid(body["confirmation_id"]),
         evidence=body.get("evidence", ""),
-        voids=_uuid(body.get("voids")),
     )
 
 

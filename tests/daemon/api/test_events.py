@@ -2,19 +2,26 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from daemon.domain.facts import Fact, FactKind
+from daemon.domain.facts import AboutItem, Fact, FactKind
+from daemon.domain.surgery import Surgery
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon, Events, until
-from tests.daemon.rows import T0
+from tests.daemon.rows import GAUZE, T0
 
 FIELDS = {
     "seq", "type", "surgery_id", "at", "timestamp", "camera", "item_id", "item_name", "qty", "doctor_id", "top",
     "reason", "posting_id", "confirmation_id", "sighting_id", "evidence", "voids",
 }  # fmt: skip
+
+
+def ignored(run: Surgery, reason: str) -> Fact:
+    about = AboutItem(item=GAUZE, timestamp=T0, reason=reason)
+    return Fact(kind=FactKind.IGNORED, run_id=run.id, surgery_id=run.surgery_id, at=T0, about=about)
 
 
 async def emitted(daemon: Daemon, surgery_id: str, count: int) -> None:
@@ -25,7 +32,7 @@ async def emitted(daemon: Daemon, surgery_id: str, count: int) -> None:
     assert run is not None
     for _ in range(count):
         async with unit.begin() as tx:
-            await tx.emit(Fact(kind=FactKind.IGNORED, run_id=run.id, surgery_id=surgery_id, at=T0, reason="x" * 100))
+            await tx.emit(ignored(run, "x" * 100))
 
 
 async def closed_with(events: Events) -> int:
@@ -118,16 +125,7 @@ async def test_a_listener_that_does_not_keep_up_is_sent_back_to_the_outbox(daemo
             run = await tx.surgeries.latest("100001")
         assert run is not None
         for number in range(3000):
-            feed.publish(
-                Fact(
-                    kind=FactKind.IGNORED,
-                    run_id=run.id,
-                    surgery_id="100001",
-                    at=T0,
-                    seq=first["seq"] + 1 + number,
-                    reason="x" * 20_000,
-                )
-            )
+            feed.publish(replace(ignored(run, "x" * 20_000), seq=first["seq"] + 1 + number))
         assert await closed_with(events) == 4408
         numbers = [fact["seq"] for fact in events.seen]
         assert numbers == list(range(first["seq"], first["seq"] + len(numbers))), "a gap was passed over"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from daemon.domain.catalogue import Item
-from daemon.domain.facts import Fact, FactKind, Score
+from daemon.domain.facts import AboutItem, Fact, FactKind, Posted, Score, Seen
 from daemon.domain.surgery import Surgery
 from daemon.storage.consumption_log import COLUMNS, ConsumptionLog
 from tests.daemon.rows import GAUZE, SUTURE, at, surgery
@@ -17,20 +17,35 @@ CHINA = timezone(timedelta(hours=8))
 RUN = surgery(id=UUID(int=0xABCDEF << 104))
 
 
-def fact(kind: FactKind, second: float, item: Item | None = GAUZE, **changes: object) -> Fact:
-    base = Fact(
-        kind=kind,
-        run_id=RUN.id,
-        surgery_id=RUN.surgery_id,
-        at=at(second + 1),
-        timestamp=at(second) if item else None,
-        camera="or-cam-01" if item else "",
+TOP = (Score(label="纱布", score=0.98765), Score(label="缝线", score=0.01))
+
+
+def fact(
+    kind: FactKind,
+    second: float,
+    item: Item | None = GAUZE,
+    *,
+    camera: str = "or-cam-01",
+    top: tuple[Score, ...] = TOP,
+    qty: int | None = None,
+    doctor_id: str = "orwatch",
+    voids: UUID | None = None,
+    reason: str = "",
+    confirmation_id: UUID | None = None,
+    evidence: str = "",
+) -> Fact:
+    """item: None of one about the surgery as a whole."""
+    counts = int(kind in (FactKind.BOOKED, FactKind.CONFIRMED)) if qty is None else qty
+    about = item and AboutItem(
         item=item,
-        qty=1 if kind in (FactKind.BOOKED, FactKind.CONFIRMED) else 0,
-        doctor_id="orwatch" if item else "",
-        top=(Score(label="纱布", score=0.98765), Score(label="缝线", score=0.01)) if item else (),
+        timestamp=at(second),
+        reason=reason,
+        seen=Seen(sighting_id=UUID(int=1), camera=camera, top=top),
+        posted=Posted(posting_id=UUID(int=2), qty=counts, doctor_id=doctor_id, voids=voids),
+        confirmation_id=confirmation_id,
+        evidence=evidence,
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return Fact(kind=kind, run_id=RUN.id, surgery_id=RUN.surgery_id, at=at(second + 1), about=about)
 
 
 STORY = [
