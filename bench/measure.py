@@ -29,7 +29,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.contender import Job
 from bench.scenes import FPS, GROUP_FRAMES, ROOT, Scene
 from streams.sampler import Sampler
-from tests.servers.rtsp import RtspCamera, free_port
+from tests.servers.ports import free_port
+from tests.servers.rtsp import RtspCamera
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0

@@ -23,6 +23,7 @@ from daemon.config import Settings, load
 from daemon.storage import migrate
 from daemon.storage.schema import metadata
 from tests.test_architecture import OURS
+from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "orwatch.example.toml"
@@ -274,7 +275,7 @@ def test_scripts_are_executable_and_stop_at_the_first_failure(script: str) -> No
 
 def test_set_up_refuses_a_set_it_does_not_know() -> None:
     done = subprocess.run(
-        ["bash", str(ROOT / "scripts/setup"), "tpu"], capture_output=True, text=True, check=False, timeout=60
+        ["bash", str(ROOT / "scripts/setup"), "tpu"], capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
 
     assert done.returncode == 1
@@ -284,7 +285,7 @@ def test_set_up_refuses_a_set_it_does_not_know() -> None:
 def test_the_wheel_holds_all_that_the_program_needs(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=DEADLINE_S)
 
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
@@ -315,7 +316,7 @@ def test_loading_a_model_starts_no_telemetry(tmp_path: Path) -> None:
         env={**kept, "HOME": str(tmp_path)},
         cwd=ROOT,
         check=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -339,14 +340,14 @@ def test_the_unit_is_what_systemd_expects(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     security = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(unit)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     print("\n" + security.stdout.strip().splitlines()[-1])
 

@@ -10,15 +10,11 @@ from tests.cli.conftest import Done
 from tests.servers.fundus import APP_ID, TOKEN, FundusServer
 from tests.servers.kserve import GrpcServer, Rack
 from tests.servers.pathology import USERNAME, PathologyServer
+from tests.servers.ports import free_port
 from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 Call = Callable[..., Done]
 Config = Callable[..., Path]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def states(done: Done) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from tests.cli.conftest import Done
 from tests.servers import fundus as far
 from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer
 from tests.servers.fundus_answers import answer_45, packed, ultra_wide_answer
+from tests.waiting import DEADLINE_S
 
 Call = Callable[..., Done]
 MASK = packed([[[10, 10], [40, 10], [40, 40], [10, 40]]])
@@ -297,7 +298,7 @@ def test_credentials_come_from_the_environment_too(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert done.returncode == 0, done
     assert "**状态**:处理成功" in done.stdout

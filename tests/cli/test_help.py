@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done
+from tests.waiting import DEADLINE_S
 
 COMMANDS = [
     (),
@@ -70,7 +71,7 @@ def test_help_loads_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
         cwd=Path(__file__).parents[2],
     )
 

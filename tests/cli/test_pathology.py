@@ -22,6 +22,7 @@ from tests.servers import pathology as far
 from tests.servers.cos import CosServer
 from tests.servers.pathology import PASSWORD, USERNAME, Fault, PathologyServer
 from tests.slides import write_slide
+from tests.waiting import DEADLINE_S
 
 LINE = re.compile(r"STEP_STATUS\|step=([1-6])\|name=([a-z_]+)\|status=(success|error|pending|skipped)\|message=([^|]+)")
 NAMES = {
@@ -527,7 +528,7 @@ def program(world: World, *arguments: object, **environment: str) -> "subprocess
 def test_name_and_password_come_from_the_environment(world: World) -> None:
     world.without("username", "password")
     with program(world, "login", PATHOLOGY_USERNAME=USERNAME, PATHOLOGY_PASSWORD=PASSWORD) as started:
-        out, err = started.communicate(timeout=60)
+        out, err = started.communicate(timeout=DEADLINE_S)
 
     assert said(Done(started.returncode, out, err)).steps == [(1, "success")]
     assert err == ""
@@ -541,9 +542,9 @@ def test_ctrl_c_in_an_upload_ends_it_and_the_next_run_goes_on(world: World) -> N
     world.cos.on_part = lambda number: stored.set()
     with program(world, *world.alone("upload")) as started:
         try:
-            assert stored.wait(60)
+            assert stored.wait(DEADLINE_S)
             started.send_signal(signal.SIGINT)
-            out, err = started.communicate(timeout=60)
+            out, err = started.communicate(timeout=DEADLINE_S)
         finally:
             started.kill()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_check import free_port
 from tests.journeys.program import ASSETS, Program
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 60
 CAMERA = "or-cam-01"
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests import ultrasound as toys
 from tests.cli.conftest import Done
 from tests.ultrasound import ellipse, record, save, truth_of
+from tests.waiting import DEADLINE_S
 
 Call = Callable[..., Done]
 BOX = (0.05, 0.1, 0.9, 0.85)
@@ -455,7 +456,7 @@ def test_the_real_program_does_the_challenges_contract_with_its_own_folder_names
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )

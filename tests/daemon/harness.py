@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +16,9 @@ from daemon.app import Composition
 from daemon.app import serving as daemon_serving
 from daemon.config import Settings, load
 from tests.daemon.scenes import LABELS
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 20.0
 JSON = dict[str, Any]
-
-
-async def until(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
-    """Until the condition holds; for what no event tells."""
-    never = asyncio.Event()
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.wait([asyncio.ensure_future(_nap(never))])
-
-
-async def _nap(never: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(0.01):
-            await never.wait()
-    except TimeoutError:
-        return
 
 
 def threads() -> set[threading.Thread]:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from daemon.bridge import Closed, Handover, ThreadLeft, in_thread
-from tests.daemon.harness import until
+from tests.waiting import DEADLINE_S, until
 
 
 def alive(name: str) -> bool:
@@ -30,7 +30,7 @@ async def test_a_cancel_stops_the_thread_and_waits_for_it() -> None:
     stopped = threading.Event()
 
     def work(stop: threading.Event) -> None:
-        assert stop.wait(20)
+        assert stop.wait(DEADLINE_S)
         stopped.set()
 
     task = asyncio.create_task(in_thread("waits", work))
@@ -43,7 +43,7 @@ async def test_a_cancel_stops_the_thread_and_waits_for_it() -> None:
 
 async def test_an_error_on_the_way_out_of_a_cancel_is_swallowed_with_the_cancel() -> None:
     def work(stop: threading.Event) -> None:
-        assert stop.wait(20)
+        assert stop.wait(DEADLINE_S)
         raise OSError("closing failed")
 
     task = asyncio.create_task(in_thread("fails late", work))
@@ -55,7 +55,7 @@ async def test_an_error_on_the_way_out_of_a_cancel_is_swallowed_with_the_cancel(
 
 async def test_a_thread_that_does_not_stop_is_named() -> None:
     let_go = threading.Event()
-    task = asyncio.create_task(in_thread("deaf", lambda _: let_go.wait(20), stop_within_s=0.05))
+    task = asyncio.create_task(in_thread("deaf", lambda _: let_go.wait(DEADLINE_S), stop_within_s=0.05))
     await until(lambda: alive("deaf"))
     task.cancel()
     try:
@@ -90,7 +90,7 @@ async def test_a_handover_carries_everything_across_threads_in_order() -> None:
             got.append(await handover.get())
 
     with pytest.raises(Closed):
-        await asyncio.wait_for(read(), 20)
+        await asyncio.wait_for(read(), DEADLINE_S)
     await task
     assert got == list(range(1000))
     assert handover.dropped == 0
@@ -113,5 +113,5 @@ async def test_closing_wakes_a_waiting_reader() -> None:
     waiting = asyncio.create_task(handover.get())
     threading.Timer(0, handover.close).start()
     with pytest.raises(Closed):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             await waiting

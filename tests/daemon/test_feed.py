@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from daemon.feed import Feed, FellBehind
+from tests.waiting import DEADLINE_S
 
 
 async def test_everyone_hears_what_is_published_after_they_came() -> None:
@@ -46,5 +47,5 @@ async def test_a_waiting_subscriber_is_woken() -> None:
     with feed.subscribe() as subscription:
         waiting = asyncio.create_task(subscription.next())
         feed.publish("now")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             assert await waiting == "now"

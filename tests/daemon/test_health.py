@@ -11,13 +11,14 @@ import pytest
 
 from daemon.bridge import off_loop
 from daemon.health import Health, notify, watchdog
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(20)
+        listener.settimeout(DEADLINE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         yield listener
 
@@ -50,7 +51,7 @@ def test_systemd_is_told_at_an_abstract_address(monkeypatch: pytest.MonkeyPatch,
     name = f"orwatch-{tmp_path.name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name)
-        listener.settimeout(20)
+        listener.settimeout(DEADLINE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
         assert notify("READY=1")
         assert listener.recv(100) == b"READY=1"

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 from daemon.app import listening
+from tests.waiting import DEADLINE_S
 
 
 async def test_answers_wait_for_no_acknowledgement() -> None:
@@ -18,7 +19,7 @@ async def test_answers_wait_for_no_acknowledgement() -> None:
     listener = listening("127.0.0.1", 0)
     async with await loop.create_server(Accepting, sock=listener):
         _, writer = await asyncio.open_connection(*listener.getsockname())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             assert await accepted
         writer.close()
         await writer.wait_closed()

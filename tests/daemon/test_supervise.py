@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from daemon.supervise import Backoff, keep_running
+from tests.waiting import DEADLINE_S
 
 QUICK = Backoff(initial_s=0.001, max_s=0.008, jitter_s=0.0, healthy_s=1000)
 
@@ -83,6 +84,6 @@ async def test_a_cancel_ends_the_wait() -> None:
     long = Backoff(initial_s=1000, max_s=1000, jitter_s=0)
     task = asyncio.create_task(keep_running(story.attempt, on_failure=cancelling(lambda: task), backoff=long))
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             await task
     assert story.attempts == 1

@@ -13,9 +13,9 @@ from daemon.config.sections import InferenceSettings
 from inference.batcher import Batcher
 from inference.errors import ModelMismatch
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-DEADLINE_S = 10
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = 100.0
+        self._looked_at = threading.Event()
 
     def __call__(self) -> float:
+        self._looked_at.set()
         return self.now_s
+
+    def until(self, holds):
+        """Wait for what is brought about by a thread that looks at the clock again and again."""
+        while not holds():
+            self._looked_at.clear()
+            assert self._looked_at.wait(DEADLINE_S)
 
 
 class Results:
@@ -277,22 +285,16 @@ def test_frames_in_a_model_that_fails_are_counted_and_the_error_goes_through(mod
 def test_progress_tells_an_idle_loop_from_a_stuck_one(model, painted):
     clock, results = Clock(), Results()
     batcher = batching(model, results, clock=clock)
-    seen = threading.Condition()
-
-    def progress_reaches(at):
-        with seen:
-            return seen.wait_for(lambda: batcher.last_progress_mono_s >= at, 0.02)
-
     with running(batcher):
         clock.now_s = 200.0  # nothing to do: the idle loop says so
-        assert any(progress_reaches(200.0) for _ in range(500))
+        clock.until(lambda: batcher.last_progress_mono_s == 200.0)
         results.may_go_on.clear()
         batcher.put(Shot("a", painted(1, 2, 3), 200.0))
         assert results.is_held.wait(DEADLINE_S)
         clock.now_s = 300.0  # held inside the batch: it must not look alive
-        assert not any(progress_reaches(300.0) for _ in range(15))
+        assert batcher.last_progress_mono_s == 200.0
         results.may_go_on.set()
-        assert any(progress_reaches(300.0) for _ in range(500))
+        clock.until(lambda: batcher.last_progress_mono_s == 300.0)
 
 
 def test_every_frame_of_many_threads_is_classified_or_counted(model, painted):

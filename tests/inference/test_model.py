@@ -23,6 +23,7 @@ from inference.errors import (
 from inference.model import BATCH_MAX
 from inference.runtime import check_distributions, onnxruntime
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 ULTRALYTICS = {"task": "classify", "imgsz": "[8, 8]", "names": "{0: 'red', 1: 'green', 2: 'blue'}"}
 PLAIN = "labels: [red, green, blue]\noutput: probabilities\n"
@@ -75,7 +76,7 @@ def test_no_picture_gives_no_scores(colour):
 def test_threads_do_not_write_into_each_others_pictures(colour, painted):
     model = rules.model(colour())
     colours = {"red": painted(200, 9, 9), "green": painted(9, 200, 9), "blue": painted(9, 9, 200)}
-    ready = threading.Barrier(3, timeout=10)
+    ready = threading.Barrier(3, timeout=DEADLINE_S)
 
     def classify_many(name):
         ready.wait()
@@ -339,7 +340,7 @@ def test_a_missing_onnxruntime_says_what_to_install(tmp_path, name, content):
         "try:\n    onnxruntime()\n"
         "except RuntimeMissing as error:\n    print(error.hint)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     assert "orwatch[cpu]" in done.stdout
     assert issubclass(RuntimeMissing, ImportError)
 
@@ -354,5 +355,7 @@ def test_the_runtime_is_told_to_report_nothing_before_it_is_loaded() -> None:
         " and print(os.environ.get('ORT_DISABLE_TELEMETRY')))\n"
         "onnxruntime()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=DEADLINE_S
+    )
     assert done.stdout.split() == ["1"]

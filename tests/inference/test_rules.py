@@ -15,6 +15,7 @@ from inference.decisions import REASONS, Ask, Book, Ignore, Watcher, decide
 from inference.errors import ModelMismatch
 from inference.sightings import Score, Sighting, Vote, Window
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LABELS = ("A", "B", "C", "none")
@@ -365,7 +366,7 @@ def run(events, rules, candidates):
     return opened, closed, decisions
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EVENTS, ANY_RULES, CANDIDATES)
 def test_whatever_comes_each_sighting_is_decided_exactly_once(events, rules, candidates):
     opened, closed, decisions = run(events, rules, candidates)
@@ -375,7 +376,7 @@ def test_whatever_comes_each_sighting_is_decided_exactly_once(events, rules, can
     assert names == sorted((d.sighting.label, d.sighting.started_at) for d in decisions)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EVENTS, ANY_RULES, CANDIDATES)
 def test_whatever_comes_only_sure_candidates_are_booked_and_only_candidates_offered(events, rules, candidates):
     for decision in run(events, rules, candidates)[2]:
@@ -392,13 +393,13 @@ def test_whatever_comes_only_sure_candidates_are_booked_and_only_candidates_offe
             assert list(decision.options) == sorted(decision.options, key=lambda each: -each.score)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(EVENTS, ANY_RULES, CANDIDATES)
 def test_the_same_frames_lead_to_the_same_decisions(events, rules, candidates):
     assert run(events, rules, candidates) == run(events, rules, candidates)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("ABab_", max_size=40))
 def test_nothing_is_decided_without_agreement_in_a_window(strip):
     """Against a plain recount: before each opening, some window of 2 s must hold 60 % of its votes."""
@@ -409,7 +410,7 @@ def test_nothing_is_decided_without_agreement_in_a_window(strip):
         assert any(each.count(decision.sighting.label) / len(each) >= 0.6 for each in windows)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0.001, 3), max_size=80))
 def test_the_window_holds_no_more_than_its_length(steps):
     window, now_s, times = Window(RULES), 0.0, []
@@ -434,5 +435,5 @@ def test_the_rules_import_nothing_but_the_standard_library():
         "import inference.decisions\n"
         "print([name for name in ('numpy', 'pydantic', 'yaml', 'onnxruntime') if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,16 +1,22 @@
 """What is killed: two surgeries on one ledger, each with a client that notes down what it is about to ask for, asks,
 and notes down the answer. After a kill the client asks again for what was not answered, as a HIS or a camera would:
 an item is still in view, a button is pressed again. The notes are lines of JSON, each written at once.
+
+It kills itself with SIGKILL at the place that the test has drawn: no clock says where that is.
 """
 
 import asyncio
 import json
 import os
 import random
+import signal
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+import sqlalchemy as sa
 
 from daemon.domain.catalogue import Candidates, Catalogue, Item, Product
 from daemon.domain.errors import ConfirmationAlreadyResolved, NoPendingConfirmation
@@ -39,6 +45,24 @@ CATALOGUE = Catalogue(Product(name=item.item_name, code=item.item_id) for item i
 CANDIDATES = Candidates(by_label={item.item_name: item for item in ITEMS})
 RULES = rules.observing(evidence=False)
 Intent = dict[str, Any]
+# Where a life may end, and how often at most it comes there. A statement or a commit is about to be executed, be it of
+# the start; a request is noted down by its client, is committed, is written to the log, is about to be answered.
+MOMENTS = {"statement": 120, "commit": 20, "asked": 20, "committed": 16, "logged": 16, "answered": 20}
+OF_A_REQUEST = ("asked", "committed", "logged", "answered")
+
+
+@dataclass
+class Fate:
+    """The life ends when it comes to the moment for the count-th time."""
+
+    moment: str
+    count: int
+
+    def comes_to(self, moment: str) -> None:
+        if moment == self.moment:
+            self.count -= 1
+            if self.count == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def label_of(step: int) -> str:
@@ -88,10 +112,11 @@ class Notes:
 class Client:
     """One surgery. Each step is drawn from the seed and its number, so that it is the same after a kill."""
 
-    def __init__(self, surgery_id: str, notes: Notes, seed: int, unit: Unit, surgeries: Surgeries) -> None:
+    def __init__(self, surgery_id: str, notes: Notes, seed: int, unit: Unit, surgeries: Surgeries, fate: Fate) -> None:
         self.surgery_id = surgery_id
+        self.asks = False
         self.told: list[Fact] = []
-        self._notes, self._seed, self._unit, self._surgeries = notes, seed, unit, surgeries
+        self._notes, self._seed, self._unit, self._surgeries, self._fate = notes, seed, unit, surgeries, fate
         self._corrections = Corrections(unit, CATALOGUE, ())
 
     async def run(self, steps: int | None) -> None:
@@ -132,6 +157,8 @@ class Client:
 
     async def _do(self, step: int, intent: Intent, *, again: bool) -> None:
         self.told.clear()
+        self.asks = True
+        self._fate.comes_to("asked")
         now = datetime.now(UTC)
         by = Correction(doctor_id="D1001", reason="更正", request_key=f"step-{step}")
         match intent["verb"]:
@@ -155,9 +182,11 @@ class Client:
                 await self._corrections.correct(self.surgery_id, Add(word=intent["item"]), by, now)
             case "void":
                 await self._corrections.correct(self.surgery_id, Void(posting_id=UUID(intent["posting"])), by, now)
+        self._fate.comes_to("answered")
         postings = [str(fact.posting_id) for fact in self.told if fact.posting_id]
         questions = [str(fact.confirmation_id) for fact in self.told if fact.confirmation_id]
         self._notes.write({"step": step, "done": intent, "postings": postings, "questions": questions})
+        self.asks = False
 
     def _seen(self, step: int, intent: Intent, again: bool) -> Observation:
         """Seen again after a kill, an item was first seen when the cameras came back."""
@@ -176,12 +205,15 @@ class Client:
         )
 
 
-def run(folder: Path, seed: int, steps: int | None) -> None:
+def run(folder: Path, seed: int, steps: int | None, fate: Fate) -> None:
     """The process: steps None runs until killed."""
-    asyncio.run(_run(folder, seed, steps))
+    # Of all engines: the history of the schema is gone through on one of its own.
+    sa.event.listen(sa.Engine, "before_cursor_execute", lambda *_: fate.comes_to("statement"))
+    sa.event.listen(sa.Engine, "commit", lambda *_: fate.comes_to("commit"))
+    asyncio.run(_run(folder, seed, steps, fate))
 
 
-async def _run(folder: Path, seed: int, steps: int | None) -> None:
+async def _run(folder: Path, seed: int, steps: int | None, fate: Fate) -> None:
     ledger = folder / "ledger.db"
     migrate.ensure(ledger)
     engine = open_engine(ledger)
@@ -189,7 +221,12 @@ async def _run(folder: Path, seed: int, steps: int | None) -> None:
     clients: dict[str, Client] = {}
 
     async def tell(facts: list[Fact]) -> None:
+        is_of_a_request = any(clients[fact.surgery_id].asks for fact in facts)
+        if is_of_a_request:
+            fate.comes_to("committed")
         await telling(facts)
+        if is_of_a_request:
+            fate.comes_to("logged")
         for fact in facts:
             clients[fact.surgery_id].told.append(fact)
 
@@ -199,7 +236,7 @@ async def _run(folder: Path, seed: int, steps: int | None) -> None:
     surgeries = Surgeries(unit, Still(), CATALOGUE, Labels(names=(), background=frozenset()), rules)
     for surgery_id in SURGERIES:
         notes = Notes(folder / f"{surgery_id}.notes")
-        clients[surgery_id] = Client(surgery_id, notes, seed, unit, surgeries)
+        clients[surgery_id] = Client(surgery_id, notes, seed, unit, surgeries, fate)
     await telling.catch_up()
     await surgeries.resume(datetime.now(UTC))
     async with asyncio.TaskGroup() as group:

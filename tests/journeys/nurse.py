@@ -2,15 +2,17 @@
 
 import contextlib
 import json
-import threading
+import socket
 from collections import Counter
 from typing import Any
 
-import httpx
-
-from tests.journeys.program import Program, select_nothing
+from tests.journeys.program import Program
+from tests.servers.proxy import FaultProxy
+from tests.waiting import DEADLINE_S
 
 DOCTOR = "N2001"
+# When the program is killed while she answers: half of what she says has come, all of it, or its own answer is made.
+MOMENTS = ("half", "asked", "answered")
 
 
 class Nurse:
@@ -22,6 +24,12 @@ class Nurse:
         self._acknowledged: set[str] = set()
         self.pending: list[str] = []
         self._cut_off: list[str] = []
+        self._booked_unheard: set[str] = set()
+
+    @property
+    def knows(self) -> int:
+        """How many postings and questions she has read of."""
+        return len(self._postings) + len(self.asked)
 
     def __str__(self) -> str:
         untold = set(self._cut_off) - self._acknowledged - set(self.pending)
@@ -54,35 +62,43 @@ class Nurse:
         for key, question in questions.items():
             state, label, by = question["state"], question["resolved_label"], question["settled_by"]
             is_answered = (state, label, by) == ("confirmed", self._said.get(key), DOCTOR)
-            assert is_answered or (state == "pending" and key not in self._acknowledged), question
+            known = self._acknowledged | self._booked_unheard
+            assert is_answered or (state == "pending" and key not in known), question
             assert times[key] == is_answered, f"booked {times[key]} times: {question}"
         self.pending = [key for key, question in questions.items() if question["state"] == "pending"]
 
     def answers(self, key: str) -> None:
-        assert self._choose(key).status_code == 200
+        path, body = self._choice(key)
+        assert self._orwatch.client.post(path, json=body).status_code == 200
         self._acknowledged.add(key)
         self.reads()
 
-    def is_killed_while_she_answers(self, key: str, *, after_s: float) -> None:
-        """The answer may be booked or not, and she may have been told or not; told and not booked is a loss."""
+    def is_killed_while_she_answers(self, key: str, moment: str) -> None:
+        """The answer may be booked or not, and she is not told; where an answer to her was made, it is booked."""
+        path, body = self._choice(key)
+        said = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: orwatch\r\nContent-Type: application/json\r\n"
+        request = f"{head}Content-Length: {len(said)}\r\n\r\n".encode() + said
+        with FaultProxy(self._orwatch.port) as proxy:
 
-        def answer() -> None:
-            with contextlib.suppress(httpx.TransportError):
-                if self._choose(key).status_code == 200:
-                    self._acknowledged.add(key)
+            def die() -> None:
+                self._orwatch.kill()
+                proxy.refuse()
 
-        answering = threading.Thread(target=answer, name="nurse")
-        answering.start()
-        select_nothing(after_s)
-        self._orwatch.kill()
-        answering.join(30)
-        assert not answering.is_alive()
-        if key not in self._acknowledged:
-            self._cut_off.append(key)
+            if moment == "answered":
+                proxy.at_answer(die)
+                self._booked_unheard.add(key)
+            else:
+                proxy.at(len(request) // 2 if moment == "half" else len(request), die)
+            with socket.create_connection(("127.0.0.1", proxy.port), DEADLINE_S) as line:
+                line.sendall(request)
+                heard = b""
+                with contextlib.suppress(ConnectionResetError):
+                    heard = line.recv(4096)
+        assert heard == b"", "she was told"
+        self._cut_off.append(key)
 
-    def _choose(self, key: str) -> httpx.Response:
+    def _choice(self, key: str) -> tuple[str, dict[str, str]]:
         self._said[key] = json.loads(self.asked[key])[0][0]["label"]
-        return self._orwatch.client.post(
-            f"/client/surgeries/123456/pending-confirmation/{key}/choose",
-            json={"label": self._said[key], "doctor_id": DOCTOR},
-        )
+        path = f"/client/surgeries/123456/pending-confirmation/{key}/choose"
+        return path, {"label": self._said[key], "doctor_id": DOCTOR}

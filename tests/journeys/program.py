@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import pytest
+
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S, until_beside
 
 ASSETS = Path(__file__).parents[2] / "daemon" / "demo_assets"
-DEADLINE_S = 30.0
 
 
 class Program:
@@ -24,8 +25,7 @@ class Program:
 
     def __init__(self, folder: Path, *, cameras: dict[str, str], more: str = "") -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         tables = "".join(f'[cameras.{name}]\nurl = "{url}"\n' for name, url in cameras.items())
         self.config = folder / "orwatch.toml"
         self.config.write_text(
@@ -82,14 +82,15 @@ class Program:
         return next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), 0.0)
 
     def until(self, holds: Callable[[], bool], *, deadline_s: float = DEADLINE_S) -> float:
-        """Wait for it; returns how long it took, in seconds."""
-        began = time.monotonic()
-        while not holds():
-            waited = time.monotonic() - began
-            assert waited < deadline_s, f"not within {deadline_s:g} s: {holds}\n{self.log.read_text()[-3000:]}"
-            assert self._process is None or self._process.poll() is None, self.log.read_text()[-3000:]
-            select_nothing(0.05)
-        return time.monotonic() - began
+        """Wait for it; returns how long it took, in seconds. The program must live, or it is over at once."""
+        assert self._process is not None, "the program is not started"
+        return until_beside(self._process, holds, deadline_s=deadline_s, said=lambda: self.log.read_text()[-3000:])
+
+    def goes_on(self, for_s: float) -> None:
+        """Let it work for so long; its end fails the test at once."""
+        assert self._process is not None, "the program is not started"
+        with pytest.raises(subprocess.TimeoutExpired):
+            self._process.wait(for_s)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -113,8 +114,3 @@ class Program:
             return self.client.get("/health").status_code == 200
         except httpx.TransportError:
             return False
-
-
-def select_nothing(seconds: float) -> None:
-    """The pause between two looks at something that gives no event."""
-    time.sleep(seconds)

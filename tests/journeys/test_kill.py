@@ -1,4 +1,4 @@
-"""Killed at random moments, again and again: what was acknowledged is there once, and no question is lost.
+"""Killed at drawn moments, again and again: what was acknowledged is there once, and no question is lost.
 
 20 rounds in the normal suite. `bash scripts/test -m soak -s tests/journeys/test_kill.py` runs 200, and 10 rounds of the
 whole program on RTSP cameras.
@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import random
 import shutil
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -27,12 +28,12 @@ from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit, open_engine
 from inference.truth import Truth, load_truth
 from tests.journeys import killed
-from tests.journeys.nurse import Nurse
-from tests.journeys.program import ASSETS, Program, select_nothing
+from tests.journeys.nurse import MOMENTS, Nurse
+from tests.journeys.program import ASSETS, Program
 from tests.servers.rtsp import RtspCamera
+from tests.waiting import DEADLINE_S
 
 SEED = 20260421
-ALIVE_MAX_S = 0.5
 PROCESSES = multiprocessing.get_context("forkserver")
 
 
@@ -44,20 +45,13 @@ async def test_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path: Path, 
     dice = random.Random(SEED)
     cut_off = acknowledged = 0
     for number in range(rounds):
-        process = PROCESSES.Process(target=killed.run, args=(tmp_path, SEED, None))
-        process.start()
-        # From the first microseconds, when it still resumes, to well into the work.
-        process.join(dice.random() ** 2 * ALIVE_MAX_S)
-        assert process.is_alive(), f"round {number}: it ended by itself with {process.exitcode}"
-        process.kill()
-        process.join()
-        if (tmp_path / "ledger.db").exists():
-            acknowledged, unanswered = _check(tmp_path, number)
-            cut_off += unanswered
-    last = PROCESSES.Process(target=killed.run, args=(tmp_path, SEED, 1))
-    last.start()
-    last.join(30)
-    assert last.exitcode == 0
+        moment = list(killed.MOMENTS)[number % len(killed.MOMENTS)]
+        fate = killed.Fate(moment, dice.randint(1, killed.MOMENTS[moment]))
+        assert _lived(tmp_path, None, fate) == -signal.SIGKILL, f"round {number}: it ended by itself"
+        acknowledged, unanswered = _check(tmp_path, number)
+        cut_off += unanswered
+        assert unanswered > 0 or moment not in killed.OF_A_REQUEST, f"round {number}: {fate} was in no request"
+    assert _lived(tmp_path, 1, killed.Fate("never", 1)) == 0
     acknowledged, unanswered = _check(tmp_path, rounds)
     assert unanswered == 0
     assert await _logs_equal_the_ledger(tmp_path) == len(killed.SURGERIES)
@@ -70,7 +64,6 @@ async def test_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path: Path, 
         f"seed {SEED}, {rounds} kills: {acknowledged} postings acknowledged, 0 lost, 0 doubled; {cut_off} requests cut "
         f"off, {merged} of them committed sightings that were seen again; facts: {kinds}"
     )
-    assert rounds < 20 or cut_off > 0, "no kill came in the middle of anything"
 
 
 @pytest.mark.soak
@@ -90,16 +83,16 @@ def test_nothing_booked_or_asked_from_rtsp_cameras_is_lost_or_doubled_by_kills(
     nurse = Nurse(orwatch)
     over_a_kill: set[str] = set()
     for number in range(10):
-        until_mono_s = time.monotonic() + dice.uniform(3, 18)
-        while time.monotonic() < until_mono_s:
+        enough = nurse.knows + dice.randint(1, 4)
+
+        def has_seen_enough(enough: int = enough) -> bool:
             nurse.reads()
             if len(nurse.pending) > 2:
                 nurse.answers(nurse.pending[0])
-            select_nothing(0.05)
-        if nurse.pending:
-            nurse.is_killed_while_she_answers(nurse.pending[-1], after_s=dice.uniform(0, 0.04))
-        else:
-            orwatch.kill()
+            return nurse.knows >= enough and bool(nurse.pending)
+
+        orwatch.until(has_seen_enough)
+        nurse.is_killed_while_she_answers(nurse.pending[-1], dice.choice(MOMENTS))
         orwatch.start()
         over_a_kill |= set(nurse.pending)
         nurse.reads()
@@ -144,6 +137,14 @@ def _in_view(row: dict[str, str], camera: RtspCamera, truth: Truth) -> tuple[int
         ),
         None,
     )
+
+
+def _lived(folder: Path, steps: int | None, fate: killed.Fate) -> int | None:
+    """How the process ended."""
+    process = PROCESSES.Process(target=killed.run, args=(folder, SEED, steps, fate))
+    process.start()
+    process.join(DEADLINE_S)
+    return process.exitcode
 
 
 def _check(folder: Path, number: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.journeys.program import ASSETS, Program, select_nothing
+from tests.journeys.program import ASSETS, Program
 from tests.servers.rtsp import RtspCamera
 
 MINUTES = float(os.environ.get("ORWATCH_SOAK_MINUTES", "30"))
@@ -42,7 +42,7 @@ def test_half_an_hour_with_four_cameras_and_5000_polls_grows_nothing(
         if poll % warm_at == 0:
             last = measured(process)
             print(f"{(time.monotonic() - began) / 60:5.1f} min, {poll} polls: {last}", flush=True)
-        select_nothing(max(0.0, began + poll * MINUTES * 60 / POLLS - time.monotonic()))
+        orwatch.goes_on(max(0.0, began + poll * MINUTES * 60 / POLLS - time.monotonic()))
     metrics = orwatch.client.get("/metrics").text
     print("\n".join(line for line in metrics.splitlines() if line.startswith(("orwatch_frame", "orwatch_camera_rec"))))
     oldest = next(line for line in metrics.splitlines() if line.startswith("orwatch_frame_age_max_seconds "))

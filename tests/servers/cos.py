@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 
 from tests.servers.cos_faults import Fault, Request, drain, misbehaves, refuse, reset, send
 from tests.servers.cos_signature import Token, refusal
+from tests.waiting import DEADLINE_S
 
 _MIB = 2**20
 
@@ -124,9 +125,9 @@ class CosServer:
     def release(self) -> None:
         self._released.set()
 
-    def wait_for_parts(self, count: int, timeout_s: float = 20.0) -> None:
+    def wait_for_parts(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self._stored >= count, timeout_s), f"{self._stored} parts came"
+            assert self._changed.wait_for(lambda: self._stored >= count, DEADLINE_S), f"{self._stored} parts came"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         request = self._read(handler)
@@ -200,7 +201,7 @@ class CosServer:
             self._admitted += not is_held
         if is_held:
             request.handler.rfile.read(request.length // 2)
-            self._released.wait(60)
+            self._released.wait(DEADLINE_S)
             reset(request.handler)
             return
         if not 1 <= request.part <= 10_000:

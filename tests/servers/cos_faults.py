@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from xml.sax.saxutils import escape
 
+from tests.waiting import DEADLINE_S
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -48,7 +50,7 @@ def misbehaves(request: Request, fault: Fault, released: threading.Event) -> boo
     if fault.how in ("reset", "stall"):
         handler.rfile.read(request.length // 2)
         if fault.how == "stall":
-            released.wait(60)
+            released.wait(DEADLINE_S)
         reset(handler)
         return True
     drain(request)

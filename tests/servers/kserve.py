@@ -19,10 +19,10 @@ from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from inference.runtime import open_session
 from tests.servers.vendor import Vendor, VendorHandler, send
+from tests.waiting import DEADLINE_S
 
 _TYPES = {"tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(uint8)": "UINT8"}
 _ROUTE = re.compile(r"^(?:/[a-z]+)?/v2/models/([^/]+)(?:/versions/(\d+))?(?:/(ready|config|infer))?$")
-_WAIT_S = 20.0
 
 
 class Wrong(Exception):
@@ -77,7 +77,7 @@ class Rack:
     def metadata(self, name: str, version: str = "") -> dict[str, Any]:
         model = self.model(name, version)
         if self.fault == "stall_metadata":
-            self.released.wait(_WAIT_S)
+            self.released.wait(DEADLINE_S)
         return {
             "name": name,
             "versions": ["2", "3"],
@@ -97,7 +97,7 @@ class Rack:
             self.together_max = max(self.together_max, self._together)
             self._changed.notify_all()
             self.arrived.set()
-            assert self._changed.wait_for(lambda: self.together_max >= self.meet, _WAIT_S), "they never met"
+            assert self._changed.wait_for(lambda: self.together_max >= self.meet, DEADLINE_S), "they never met"
         try:
             return self._answer(model, batch, inputs, wanted)
         finally:
@@ -106,7 +106,7 @@ class Rack:
 
     def _answer(self, model: Model, batch: int, inputs: Mapping[str, np.ndarray], wanted: list[str]) -> dict[str, Any]:
         if self.fault == "stall":
-            self.released.wait(_WAIT_S)
+            self.released.wait(DEADLINE_S)
         if self.fault == "busy":
             raise Wrong(grpc.StatusCode.UNAVAILABLE, "too many requests in the queue")
         if self.fault == "internal":
@@ -153,7 +153,7 @@ class GrpcServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.rack.released.set()
-        self.break_off().wait(_WAIT_S)
+        self.break_off().wait(DEADLINE_S)
         self._pool.shutdown()
 
     def break_off(self) -> threading.Event:
@@ -203,7 +203,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         }
         if self._rack.fault == "reset":
             self._server.break_off()
-            self._rack.released.wait(_WAIT_S)
+            self._rack.released.wait(DEADLINE_S)
         try:
             found = self._rack.infer(
                 request.model_name, request.model_version, inputs, [o.name for o in request.outputs]

@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from functools import cache
@@ -24,8 +23,10 @@ from typing import Self
 import psutil
 import psycopg
 
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S
+
 USER = "postgres"
-DEADLINE_S = 30.0
 
 
 class PostgresUnavailable(RuntimeError):
@@ -66,8 +67,7 @@ class Postgres:
     def __init__(self) -> None:
         if reason := why_unavailable():
             raise PostgresUnavailable(reason)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="orwatch-pg-"))
         if os.geteuid() == 0:
             account = _account()
@@ -145,6 +145,6 @@ class Postgres:
             command = ["runuser", "-u", USER, "--", *command]
         # Its own output goes to a file: a server that inherits a pipe would keep the reader waiting for its end.
         with (self.folder / "tool.log").open("ab") as log:
-            done = subprocess.run(command, cwd="/", stdout=log, stderr=log, timeout=60, check=False)
+            done = subprocess.run(command, cwd="/", stdout=log, stderr=log, timeout=DEADLINE_S, check=False)
         if done.returncode:
             raise PostgresUnavailable(f"{program}: {(self.folder / 'tool.log').read_text()[-2000:]}")

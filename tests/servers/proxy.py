@@ -17,21 +17,24 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S
+
 CHUNK = 64 * 1024
-DEADLINE_S = 20.0
 TURNS_PER_S = 50  # of a throttled client
 _AT_ONCE = struct.pack("ii", 1, 0)  # what is not sent yet is thrown away, and the other side is told so
 
 
 class FaultProxy:
     def __init__(self, target_port: int) -> None:
-        self.port = 0
+        self.port = free_port()
         self._target = target_port
         self._listener: socket.socket | None = None
         self._changed = threading.Condition()
         self._connections: list[_Connection] = []
         self._threads: list[threading.Thread] = []
         self._marks: dict[int, Callable[[], object] | None] = {}
+        self._at_answer: Callable[[], object] | None = None
         self._is_stalled = False
         self._bytes_per_s: float | None = None
 
@@ -54,6 +57,11 @@ class FaultProxy:
         with self._changed:
             self._marks[count] = None
 
+    def at_answer(self, do: Callable[[], object]) -> None:
+        """Call it once, when the target has begun to answer and nothing of that was handed on yet."""
+        with self._changed:
+            self._at_answer = do
+
     def refuse(self) -> None:
         """Who is connected is thrown out, and nobody comes in."""
         if self._listener is not None:
@@ -70,7 +78,6 @@ class FaultProxy:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         # Loopback would take megabytes at once, and a client would never feel that its bytes do not pass.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
-        self.port = self._listener.getsockname()[1]
         self._start("accept", partial(self._listen, self._listener))
 
     def stall(self) -> None:
@@ -140,6 +147,7 @@ class FaultProxy:
         try:
             while data := connection.target.recv(CHUNK):
                 self._may_pass(connection, 0)
+                self._answers()
                 connection.client.sendall(data)
             connection.client.shutdown(socket.SHUT_WR)
         except OSError:
@@ -162,6 +170,12 @@ class FaultProxy:
             if len(connection.sent) in self._marks:
                 do = self._marks.pop(len(connection.sent))
                 self._kill(connection) if do is None else do()
+
+    def _answers(self) -> None:
+        with self._changed:
+            do, self._at_answer = self._at_answer, None
+            if do is not None:
+                do()
 
     def _ended(self, connection: _Connection) -> None:
         with self._changed:

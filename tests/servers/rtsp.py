@@ -30,6 +30,9 @@ from urllib.parse import quote
 import av
 from av.bitstream import BitStreamFilterContext
 
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S
+
 SERVER = Path(__file__).with_name("rtsp_gst.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 PACKAGES = (
@@ -40,7 +43,6 @@ FILTERS = {
     "h264": "h264_mp4toannexb,h264_metadata=aud=insert",
     "hevc": "hevc_mp4toannexb,hevc_metadata=aud=insert",
 }
-START_DEADLINE_S = 20.0
 
 
 class RtspServerUnavailable(RuntimeError):
@@ -55,7 +57,9 @@ def why_unavailable() -> str | None:
         "assert all(Gst.ElementFactory.find(e) for e in ('h264parse', 'h265parse', 'rtph264pay', 'rtph265pay'))"
     )
     try:
-        done = subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [SYSTEM_PYTHON, "-c", check], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
     except FileNotFoundError:
         return f"the RTSP test server needs {SYSTEM_PYTHON}; apt-get install -y python3 {PACKAGES}"
     if done.returncode:
@@ -75,13 +79,12 @@ class RtspCamera:
         password: str | None = None,
         auth: Literal["basic", "digest"] = "basic",
         loop: bool = True,
-        port: int = 0,
         path: str = "/stream",
     ) -> None:
         if reason := why_unavailable():
             raise RtspServerUnavailable(reason)
         self.clip, self.user, self.password, self.auth, self.loop = clip, user, password, auth, loop
-        self.port, self.path = port, path
+        self.port, self.path = free_port(), path
         self.codec = ""
         self.fps = 0.0
         self.frames = 0
@@ -133,7 +136,7 @@ class RtspCamera:
             name=f"rtsp-camera:{self._process.pid}",
             daemon=True,
         ).start()
-        self.port = int(self._await("ready")["port"])
+        self._await("ready")
         return self
 
     def close(self) -> None:
@@ -152,7 +155,7 @@ class RtspCamera:
         process.wait()
         assert process.stdin is not None
         process.stdin.close()
-        while self._events.get(timeout=START_DEADLINE_S) is not None:
+        while self._events.get(timeout=DEADLINE_S) is not None:
             pass
 
     def suspend(self) -> None:
@@ -220,12 +223,12 @@ class RtspCamera:
         events.put(None)
 
     def _await(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + START_DEADLINE_S
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise RtspServerUnavailable(f"the RTSP server did not say {name!r} in {START_DEADLINE_S:g} s") from None
+                raise RtspServerUnavailable(f"the RTSP server did not say {name!r} in {DEADLINE_S:g} s") from None
             if event is None or event["event"] == "failed":
                 raise RtspServerUnavailable(f"the RTSP server ended: {event and event['reason']}")
             if event["event"] == name:
@@ -243,7 +246,7 @@ class SilentServer:
 
     def wait_for_client(self) -> None:
         """Until somebody has connected."""
-        self._socket.settimeout(START_DEADLINE_S)
+        self._socket.settimeout(DEADLINE_S)
         client, _ = self._socket.accept()
         self._clients.append(client)
 
@@ -272,10 +275,3 @@ def access_units(container: av.container.InputContainer, codec: str) -> Iterator
     for packet in container.demux(stream):
         for unit in to_annexb.filter(packet if packet.size else None):
             yield unit.is_keyframe, bytes(unit)
-
-
-def free_port() -> int:
-    """A port of loopback that refuses connections: it was free a moment ago and nothing listens on it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

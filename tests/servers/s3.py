@@ -6,8 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import psutil
-
 from tests.servers.process import ServerProcess
 
 ACCESS_KEY, SECRET_KEY, BUCKET = "orwatch-test", "secret-of-the-test", "evidence"
@@ -30,9 +28,3 @@ class S3Server(ServerProcess):
             program, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--addr", self.endpoint,
             "--config", "/dev/null", str(self.root),
         ]  # fmt: skip
-
-    def connections(self) -> int:
-        """Clients connected now."""
-        assert self._process is not None, "the server is not started"
-        found = psutil.Process(self._process.pid).net_connections(kind="tcp")
-        return sum(each.status == psutil.CONN_ESTABLISHED for each in found)

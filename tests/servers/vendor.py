@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+from tests.servers.ports import free_port
+from tests.waiting import DEADLINE_S
+
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
 
 
@@ -40,7 +43,8 @@ class Vendor:
     def __init__(self, name: str, *, tls: tuple[Path, Path] | None = None) -> None:
         self._lock = threading.Lock()
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (VendorHandler,), {"vendor": self}))
+        handler = type("Handler", (VendorHandler,), {"vendor": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), handler)
         self._server.daemon_threads = True
         self._scheme = "http"
         if tls is not None:
@@ -79,7 +83,7 @@ class Vendor:
             linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         elif how == "stall":
-            self._released.wait(60)
+            self._released.wait(DEADLINE_S)
         elif how == "flood":
             handler.wfile.write(_HEAD.replace(b"Content-Length: 4000\r\n", b""))
             while not self._released.is_set():

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.servers.vendor import Vendor, VendorHandler, send
+from tests.waiting import DEADLINE_S
 
-WAIT_S = 20.0
 SIGNED_WITHIN_S = 300
 _BODY_MAX = 64 * 2**20
 _BLOCK = 64
@@ -77,7 +77,7 @@ class WebhookServer(Vendor):
         with self._lock:
             self._faults.extend(faults)
 
-    def wait(self, count: int, *, within_s: float = WAIT_S) -> list[Delivery]:
+    def wait(self, count: int, *, within_s: float = DEADLINE_S) -> list[Delivery]:
         """Until so many have come; all that came."""
         with self._came:
             came = self._came.wait_for(lambda: len(self.deliveries) >= count, within_s)

@@ -12,6 +12,7 @@ import numpy as np
 from speech.audio import read_answer, resampled
 from speech.provider import RATE_HZ
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 SHARED = Path(__file__).parents[3] / "shared"
 RECORDINGS = SHARED / "media" / "speech"
@@ -31,7 +32,7 @@ def spoken(text: str, *, variant: str = "", words_per_minute: int = 165, pitch: 
     """Trimmed, as a recognizer gets it. variant: one of espeak-ng's voices, like f2."""
     voice = "cmn-latn-pinyin" + (f"+{variant}" if variant else "")
     command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "-p", str(pitch), "--stdout", text]
-    return _trimmed(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
+    return _trimmed(subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S).stdout)
 
 
 def recorded(*, stretched: float = 1.0) -> list[Clip]:

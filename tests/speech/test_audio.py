@@ -21,6 +21,7 @@ from speech.provider import RATE_HZ
 from speech.vad import CHUNK, speaking
 from speech.wav import read_wav
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "media" / "speech"
 RULES = rules.audio()
@@ -32,7 +33,9 @@ rng = np.random.default_rng(7)
 def said() -> np.ndarray:
     """(n,) float32 at 16 kHz: an answer with 0.5 s of quiet around it."""
     command = ["espeak-ng", "-v", "cmn-latn-pinyin", "-s", "150", "--stdout", "第二个，纱布"]
-    sound = read_wav(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout, seconds_max=20)
+    sound = read_wav(
+        subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S).stdout, seconds_max=20
+    )
     voice = resampled(sound.samples[0], sound.rate_hz, RATE_HZ)
     return np.pad(voice * 0.7 / np.abs(voice).max(), RATE_HZ // 2)
 
@@ -357,7 +360,7 @@ def test_damaged_files_are_answers_or_invalid_and_nothing_else() -> None:
     assert 0 < answers < 300
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(header=st.binary(max_size=60), data=st.binary(max_size=400), size=st.integers(0, 2**32 - 1))
 def test_random_bytes_are_invalid_and_nothing_else(header: bytes, data: bytes, size: int) -> None:
     for content in (data, b"RIFF" + header + data, container(header, data, size=size)):

@@ -28,6 +28,7 @@ from speech.errors import (
 from tests import rules
 from tests.servers import baidu
 from tests.servers.baidu import API_KEY, SECRET_KEY, BaiduServer, Fault
+from tests.waiting import DEADLINE_S
 
 PCM = np.zeros(16_000, np.int16)
 TEXT = "请确认：刚才使用的是纱布吗？"
@@ -269,7 +270,7 @@ def test_many_at_once_share_one_token_and_few_connections(server: BaiduServer) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(DEADLINE_S)
     assert heard == ["纱布。"] * 80
     assert server.calls.token == 1
     assert server.calls.most == 2

@@ -18,6 +18,7 @@ from speech.errors import (
 )
 from speech.provider import Heard, Spoken
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 PCM = np.zeros(160, np.int16)
 RULES = rules.breaker(failures_max=2, open_s=10, open_max_s=30)
@@ -202,16 +203,16 @@ def test_while_one_call_is_let_through_the_others_pass_it_by() -> None:
 
     def waits() -> None:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(DEADLINE_S)
 
     one._do = waits  # type: ignore[method-assign]
     heard: list[str] = []
     trying = threading.Thread(target=lambda: heard.append(ear.hear(PCM, []).provider))
     trying.start()
-    assert entered.wait(10)
+    assert entered.wait(DEADLINE_S)
     assert ear.hear(PCM, []).provider == "two"
     go_on.set()
-    trying.join(10)
+    trying.join(DEADLINE_S)
     assert heard == ["one"]
 
 

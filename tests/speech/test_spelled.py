@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.spelled import counted, spelled
+from tests.waiting import DEADLINE_S
 
 AS_READ = {
     # codes
@@ -114,6 +115,8 @@ SOUNDS = {
 @pytest.mark.parametrize("text", SOUNDS)
 def test_the_embedded_voice_makes_the_right_sounds_of_it(text: str) -> None:
     command = ["espeak-ng", "-q", "-x", "-v", "cmn-latn-pinyin", "--stdin"]
-    written = subprocess.run(command, input=spelled(text).encode(), capture_output=True, check=True, timeout=30).stdout
+    written = subprocess.run(
+        command, input=spelled(text).encode(), capture_output=True, check=True, timeout=DEADLINE_S
+    ).stdout
 
     assert re.sub(r"[|_',]", "", written.decode()).split() == SOUNDS[text].split()

@@ -9,8 +9,7 @@ from typing import Any, Self
 
 from streams import Frame, Source, SourceConfig
 from tests import rules
-
-DEADLINE_S = 20.0
+from tests.waiting import DEADLINE_S
 
 
 def decoding_all(url: str | Path, **changes: Any) -> SourceConfig:

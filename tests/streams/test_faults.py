@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from streams import Frame, Source, StreamBroken, StreamStalled, StreamUnreachable
-from tests.servers.rtsp import RtspCamera, SilentServer, free_port
+from tests.servers.ports import free_port
+from tests.servers.rtsp import RtspCamera, SilentServer
 from tests.streams.clips import counted, encode
 from tests.streams.reading import Reader, decoding_all
 

@@ -17,7 +17,7 @@ from daemon.domain import errors
 from tests.daemon import harness
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon
-from tests.servers.rtsp import free_port
+from tests.servers.ports import free_port
 from tests.spoken import spoken
 
 BOOKED, ASKED, EMPTY, ENDED_EMPTY, NEVER = "100001", "100002", "100003", "100004", "999999"

@@ -10,8 +10,9 @@ from websockets.exceptions import ConnectionClosed
 from daemon.domain.facts import AboutItem, Fact, FactKind
 from daemon.domain.surgery import Surgery
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import Daemon, Events, until
+from tests.daemon.harness import Daemon, Events
 from tests.daemon.rows import GAUZE, T0
+from tests.waiting import until
 
 FIELDS = {
     "seq", "type", "surgery_id", "at", "timestamp", "camera", "item_id", "item_name", "qty", "doctor_id", "top",

@@ -11,9 +11,11 @@ import pytest
 from daemon.bridge import off_loop
 from daemon.services.surgeries import ALREADY_STARTED, ENDED, STARTED
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import Daemon, threads, until
+from tests.daemon.harness import Daemon, threads
 from tests.daemon.scenes import RED, film
-from tests.servers.rtsp import RtspCamera, SilentServer, free_port, why_unavailable
+from tests.servers.ports import free_port
+from tests.servers.rtsp import RtspCamera, SilentServer, why_unavailable
+from tests.waiting import until
 
 TWO = {"cam-1": "nothing", "cam-2": "nothing"}
 

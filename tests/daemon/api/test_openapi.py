@@ -6,6 +6,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 from tests.daemon.conftest import DaemonOn
+from tests.waiting import DEADLINE_S
 
 HERE = Path(__file__).parent
 KEY = "admin-key-0123456789"
@@ -88,7 +89,7 @@ async def test_nothing_answers_what_the_document_does_not_say(daemon_on: DaemonO
             cwd=tmp_path, stdout=PIPE, stderr=STDOUT,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(100):
+            async with asyncio.timeout(4 * DEADLINE_S):
                 output, _ = await process.communicate()
         finally:
             if process.returncode is None:

@@ -11,10 +11,11 @@ import pytest
 
 from speech import mp3
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import DEADLINE_S, Daemon, until
+from tests.daemon.harness import Daemon
 from tests.servers import baidu
 from tests.servers.baidu import API_KEY, SECRET_KEY, BaiduServer, Fault
 from tests.spoken import spoken
+from tests.waiting import DEADLINE_S, until
 
 # "doubtful" is asked about with two options, 纱布 and 缝线.
 SURGERY = "100002"

@@ -24,8 +24,9 @@ from daemon.services.observe import observe
 from tests import rules
 from tests.daemon.api.test_keys import ADMIN, HIS, KEYS, NURSE, ROOM1, written
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import DEADLINE_S, JSON, Daemon, Events, until
+from tests.daemon.harness import JSON, Daemon, Events
 from tests.daemon.rows import CANDIDATES, T0, at, seen
+from tests.waiting import DEADLINE_S, until
 
 RULES = rules.observing(evidence=False)
 CAMERAS = dict.fromkeys(("a", "b", "c", "d"), "nothing")

@@ -11,8 +11,10 @@ from typing import Any
 
 from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
 
+from tests.waiting import DEADLINE_S
+
 CHROMIUM = shutil.which("chromium")
-DEADLINE_MS = 20_000
+DEADLINE_MS = 1000 * DEADLINE_S
 expect.set_options(timeout=DEADLINE_MS)
 # A folder for pictures of the pages. Taken out: the daemon refuses a variable of its own that it does not know.
 SHOTS = os.environ.pop("ORWATCH_SHOTS", None)

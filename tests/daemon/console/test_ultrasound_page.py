@@ -14,8 +14,9 @@ from playwright.async_api import FilePayload, Page, expect
 from daemon.console.pages import ULTRASOUND
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.console.browser import CHROMIUM, SHOTS, shot, visiting
-from tests.daemon.harness import Daemon, until
+from tests.daemon.harness import Daemon
 from tests.daemon.imaging import ultrasound_room as room
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

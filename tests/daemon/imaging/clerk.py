@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import connect
 
-from tests.daemon.harness import DEADLINE_S, JSON, Daemon
+from tests.daemon.harness import JSON, Daemon
+from tests.waiting import DEADLINE_S
 
 
 class Clerk:

@@ -17,9 +17,10 @@ from daemon.imaging.jobs.folder import JobFolder, inside, safe_name
 from daemon.imaging.jobs.keeping import JobFiles
 from daemon.storage.objects import FolderStore, ObjectMissing
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import Daemon, until
+from tests.daemon.harness import Daemon
 from tests.daemon.imaging.clerk import Clerk
 from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.waiting import until
 
 
 def keeper(daemon: Daemon, *, keep_days: float = 30.0, bytes_max: int = 1 << 40) -> JobFiles:

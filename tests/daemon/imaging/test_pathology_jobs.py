@@ -12,10 +12,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import Daemon, until
+from tests.daemon.harness import Daemon
 from tests.daemon.imaging.clerk import Clerk
 from tests.servers.cos import CosServer
 from tests.servers.pathology import HALF_JSON, PASSWORD, RESET, UNAUTHORIZED, Fault, PathologyServer
+from tests.waiting import until
 
 STEPS = [
     "login_auth",

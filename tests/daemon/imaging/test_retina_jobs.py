@@ -22,6 +22,7 @@ from tests.servers.gcs import GcsServer
 from tests.servers.kserve import GrpcServer, Rack
 from tests.servers.s3 import S3Server
 from tests.servers.webhooks import HALF, STALL, Fault, WebhookServer
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +374,7 @@ async def test_no_attempt_follows_a_url_that_is_no_longer_allowed(
     elsewhere = settings(tmp_path, triton, receiver, webhook_hosts=["his.example"])
     async with daemon_on(imaging=elsewhere) as daemon:
         clinic = Clinic(daemon, triton, receiver)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while "不允许" not in (await clinic.deliveries(job_id))[0]["error"]:
                 pass
 
@@ -493,7 +494,7 @@ async def test_a_server_that_is_away_is_said_at_once_and_nothing_is_queued(
 ) -> None:
     assert (await clinic.daemon.http.get("/ping")).status_code == 200
     if fault == "away":
-        clinic.triton.break_off().wait(10)
+        clinic.triton.break_off().wait(DEADLINE_S)
     clinic.triton.rack.fault = fault
 
     answer = await clinic.invoke(slice_of(tmp_path, "a.png"))
@@ -554,5 +555,5 @@ async def until_delivered(clinic: Clinic, job_id: str) -> None:
         while not states or states[-1] != ["delivered"]:
             states.append([row["state"] for row in await clinic.deliveries(job_id)])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         await look()

@@ -25,8 +25,9 @@ from imaging.ultrasound.files import Roots, UltrasoundFiles
 from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules
 from imaging.ultrasound.record import Record
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import DEADLINE_S, Daemon, until
+from tests.daemon.harness import Daemon
 from tests.daemon.imaging import ultrasound_room as room
+from tests.waiting import DEADLINE_S, until
 
 WHO = Who(name="clerk", address="127.0.0.1")
 PREDICT = ("/segment2/", "/segment/", "/segment2", "/segment", "/imaging/ultrasound/predict")

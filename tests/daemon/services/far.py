@@ -12,8 +12,8 @@ from sqlalchemy.pool import NullPool
 
 from daemon.storage import migrate
 from daemon.storage.schema import confirmations, ledgers, objects, outbox, postings, sightings, surgeries
-from tests.daemon.harness import until
 from tests.servers.postgres import Postgres
+from tests.waiting import until
 
 Row = dict[str, Any]
 _TABLES = (surgeries, sightings, postings, confirmations, objects)

@@ -28,11 +28,11 @@ from daemon.storage import migrate
 from daemon.storage.archive import Archive
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit, open_engine
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES
 from tests.daemon.services.model import ITEM_OF
 from tests.daemon.services.test_settle import RULES
 from tests.journeys.killed import Still
+from tests.waiting import until
 
 CATALOGUE = Catalogue(
     Product(name=item.item_name, code=item.item_id, aliases=(label,)) for label, item in ITEM_OF.items()

@@ -22,9 +22,9 @@ from daemon.storage.database import Unit, open_engine
 from daemon.storage.schema import metadata
 from tests import rules
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, T0, at, saved, seen, surgery
 from tests.servers.postgres import Postgres
+from tests.waiting import DEADLINE_S, until
 
 RULES = rules.observing(evidence=False)
 SECRET = "secret-of-the-test"
@@ -184,7 +184,7 @@ async def test_a_frozen_postgresql_holds_up_no_booking(followed: Followed, postg
         await followed.caught_up()
         postgres.freeze()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE_S):
                 await followed.record(20, "100002")
             with pytest.raises(ArchiveUnavailable):
                 await followed.archiver.flush("100002", within_s=0.2)

@@ -141,9 +141,7 @@ def test_ledger_and_archive_say_what_the_model_says(
     monkeypatch.setattr(archiving, "BATCH_FACTS", BATCH)
     migrate.ensure(tmp_path / "ledger.db")
     Ledger.template, Ledger.far, Ledger.steps = tmp_path / "ledger.db", Far(postgres), 0
-    rules = settings(
-        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    rules = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck))
     try:
         while Ledger.steps < steps:  # how many steps an example has is drawn, too
             run_state_machine_as_test(ArchivedLedger, settings=rules)

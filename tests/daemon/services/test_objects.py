@@ -1,7 +1,6 @@
 """From the spool to the store: later, whole, once; or lost, and said. And what is thrown away in the end."""
 
 import asyncio
-import hashlib
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,20 +21,12 @@ from daemon.storage.objects import FolderStore, ObjectStore, Spool
 from daemon.supervise import Backoff
 from tests import rules
 from tests.daemon.conftest import Told
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, at, saved, seen, sighting, surgery
-from tests.daemon.storage.test_objects import s3_store
-from tests.servers.s3 import BUCKET, S3Server
+from tests.waiting import until
 
 QUICK = Backoff(initial_s=0.05, max_s=0.2, jitter_s=0.05, healthy_s=float("inf"))
 FOR_EVER = Retention(age=None, bytes_max=None, archived_only=False)
 CONTENT = bytes(range(256)) * 80_000  # 20 MB: several parts
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[S3Server]:
-    with S3Server(tmp_path / "s3") as running:
-        yield running
 
 
 @pytest.fixture
@@ -87,29 +78,6 @@ async def row_of(unit: Unit, run: Surgery, sighting_id: UUID) -> KeptObject:
 
 def told_of(told: Told, kind: FactKind) -> list[Fact]:
     return [fact for facts in told for fact in facts if fact.kind is kind]
-
-
-async def test_a_server_that_is_killed_in_mid_upload_gets_the_object_later_and_once(
-    unit: Unit, told: Told, tmp_path: Path, server: S3Server
-) -> None:
-    run = await saved(unit, surgery())
-    one = await seen_in(unit, run)
-    objects, health = objects_on(unit, s3_store(server), tmp_path)
-    await objects.keep(run, one, ObjectKind.PICTURE, CONTENT)
-    async with delivering(objects):
-        target = server.root / BUCKET
-        await until(lambda: server.connections() > 0)
-        server.kill()
-        await until(lambda: "objects" in health.components and not health.components["objects"].ok)
-        assert (await row_of(unit, run, one)).state is ObjectState.WAITING
-        server.start()
-        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
-    key = evidence_key(run.surgery_id, run.id, one)
-    assert [path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()] == [key]
-    assert hashlib.sha256((target / key).read_bytes()).hexdigest() == hashlib.sha256(CONTENT).hexdigest()
-    assert [fact.evidence for fact in told_of(told, FactKind.OBJECT_STORED)] == [key]
-    assert health.components["objects"].ok
-    assert objects.spool_bytes == 0
 
 
 async def test_what_waited_goes_on_after_a_restart(unit: Unit, told: Told, tmp_path: Path) -> None:

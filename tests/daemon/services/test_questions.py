@@ -24,10 +24,10 @@ from speech.errors import ProviderFailed
 from speech.provider import Spoken, Synthesizer
 from tests import rules
 from tests.daemon.conftest import Told
-from tests.daemon.harness import DEADLINE_S, until
 from tests.daemon.rows import saved, surgery
 from tests.daemon.services.test_objects import delivering, objects_on, told_of
 from tests.daemon.services.test_settle import answer, asked
+from tests.waiting import DEADLINE_S, until
 
 
 class Studio:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +12,7 @@ from alembic import command
 from daemon.storage import migrate
 from daemon.storage.migrate import Database, SchemaUnknown
 from daemon.storage.schema import metadata
+from tests.waiting import DEADLINE_S, until_beside
 
 ROOT = Path(__file__).parents[3]
 RUN, LEFT = uuid4(), uuid4()
@@ -131,11 +131,8 @@ def test_servers_that_upgrade_one_archive_at_once_do_not_collide(archive_url: sa
         # The one of migrations/env.py, as another server holds it in the middle of an upgrade.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7306087)")
         servers = [subprocess.Popen(started, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-        deadline_s = time.monotonic() + 30
-        while connection.exec_driver_sql(waiting).scalar_one() < 3:
-            assert time.monotonic() < deadline_s, "they do not wait for each other"
-            time.sleep(0.05)
-    told = [server.communicate(timeout=60)[1] for server in servers]
+        until_beside(servers[0], lambda: connection.exec_driver_sql(waiting).scalar_one() == 3)
+    told = [server.communicate(timeout=DEADLINE_S)[1] for server in servers]
 
     assert [server.returncode for server in servers] == [0, 0, 0], told
     assert migrate.differences(archive_url) == []

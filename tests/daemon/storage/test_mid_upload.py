@@ -20,12 +20,12 @@ from daemon.storage.database import Unit
 from daemon.storage.objects import ObjectMissing, S3Store, s3
 from tests import rules
 from tests.daemon.conftest import Told
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, at, saved, seen, surgery
 from tests.daemon.services.test_objects import delivering, objects_on, row_of, told_of
 from tests.daemon.storage.test_objects import s3_store
 from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.waiting import until
 
 RULES = rules.observing(fusion=timedelta(0))
 # What MinIO's library sends in one request; of more it sends several at a time.

@@ -15,6 +15,7 @@ from imaging.buckets.gcs import GcsBuckets, GcsRules
 from imaging.buckets.s3 import S3Buckets, S3Rules
 from imaging.buckets.store import Buckets, allowed_bucket, checked_location, natural
 from imaging.errors import InputForbidden, InputInvalid, NotConfigured
+from tests.waiting import DEADLINE_S
 
 READ = {
     "exams/42/": "exams/42/",
@@ -231,6 +232,6 @@ def test_the_sdks_are_not_imported_before_they_are_needed() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert done.stdout.strip() == "[]"

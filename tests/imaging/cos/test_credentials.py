@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from imaging.cos import upload
 from imaging.cos.slide import CosCredentials
 from imaging.errors import Refused, Unclear
 from tests.servers.cos import CosServer
@@ -26,21 +28,26 @@ def world(server: CosServer, tmp_path: Path) -> World:
     return built(server, tmp_path, 5 * MIB + 4321)
 
 
-def test_credentials_are_renewed_before_they_end(world: World) -> None:
+def test_credentials_are_renewed_before_they_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[CosCredentials] = []
+    later = timedelta()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + later
 
     def credentials() -> CosCredentials:
-        fresh = CosCredentials.read(world.server.issue(world.key))
-        if not given:
-            fresh = replace(fresh, expires_at=datetime.now(UTC) + timedelta(seconds=60.5))
-        given.append(fresh)
-        return fresh
+        given.append(CosCredentials.read(world.server.issue(world.key, 1800 + 3600 * len(given))))
+        return given[-1]
 
-    def until_the_first_are_short(number: int) -> None:
-        while number == 3 and given[0].is_valid(datetime.now(UTC)):
-            threading.Event().wait(0.02)
+    def the_first_are_short(number: int) -> None:
+        nonlocal later
+        if number == 3:
+            later = timedelta(minutes=29, seconds=30)
 
-    world.server.on_part = until_the_first_are_short
+    monkeypatch.setattr(upload, "datetime", Clock)
+    world.server.on_part = the_first_are_short
     world.upload(credentials=credentials, rules=replace(world.rules, threads=1))
 
     assert len(given) == 2

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from imaging.errors import InputInvalid, Refused, Stopped
 from tests.servers.cos import CosServer
 from tests.servers.cos_faults import LOST
 from tests.uploads import MIB, World, built, stopped_after
+from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,10 +65,10 @@ def test_a_stopped_upload_goes_on_where_it_was(world: World) -> None:
 def test_a_stop_leaves_no_thread_at_work(world: World) -> None:
     stopped_after(world, 2)
 
-    ends_mono_s = time.monotonic() + 10
-    while any("WorkerThread" in type(thread).__name__ for thread in threading.enumerate()):
-        assert time.monotonic() < ends_mono_s
-        threading.Event().wait(0.01)
+    for thread in threading.enumerate():
+        if "WorkerThread" in type(thread).__name__:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive(), thread.name
 
 
 def test_a_stop_before_the_start_sends_nothing(world: World) -> None:
@@ -231,13 +231,13 @@ def killed_and_done_again(world: World, after: int) -> dict[str, Any]:
     with child(world) as first:
         world.server.wait_for_parts(after)
         first.kill()
-        first.communicate(timeout=20)
+        first.communicate(timeout=DEADLINE_S)
     assert world.record.exists()
     world.server.holds_after = None
     before = world.times_asked()
     there = {number for upload in world.server.uploads.values() for number in upload.parts}
     with child(world) as second:
-        out, err = second.communicate(timeout=100)
+        out, err = second.communicate(timeout=DEADLINE_S)
     assert second.returncode == 0, err
     said: dict[str, Any] = json.loads(out)
     again = {part for part, times in world.times_asked().items() if times > before.get(part, 0)}

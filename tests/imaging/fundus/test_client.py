@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import (
@@ -35,6 +35,7 @@ from imaging.pictures import Kind, Picture, check_picture
 from tests.servers import fundus as far
 from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer
 from tests.servers.fundus_answers import answer_45, ultra_wide_answer
+from tests.waiting import DEADLINE_S
 
 LATE_S = 0.6
 WIDE = AiType.ULTRA_WIDE
@@ -443,7 +444,7 @@ async def test_a_cancelled_wait_stops_at_once(server: FundusServer) -> None:
     began = asyncio.Event()
     async with FundusClient(rules(server, poll_interval_s=600.0)) as client:
         waiting = asyncio.create_task(client.wait_for("uw_1", WIDE, on_processing=lambda *_: began.set()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             await began.wait()
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -512,7 +513,6 @@ async def test_token_and_signature_are_printed_nowhere(
         assert secret not in whole
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_name_tells_some_eye(name: str) -> None:
     assert eye_of_name(name) in Eye

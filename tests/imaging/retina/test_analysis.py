@@ -20,6 +20,7 @@ from imaging.retina.analysis import Retina, RetinaRules
 from imaging.retina.parameters import parse_parameters
 from tests.oct import LABELS, b_scan, decoders, jpeg_volume, model, picture, volume
 from tests.servers.kserve import GrpcServer, HttpServer, Rack
+from tests.waiting import DEADLINE_S
 
 LATE_S = 0.4
 SERVERS = {"grpc": GrpcServer, "http": HttpServer}
@@ -451,7 +452,7 @@ async def test_a_server_that_comes_back_is_found(models: dict[str, Path]) -> Non
         with pytest.raises(Unreachable):
             await retina.check()
         with GrpcServer(Rack(models), port=port):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 while not await is_there(retina):
                     pass
 

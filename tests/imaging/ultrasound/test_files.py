@@ -24,6 +24,7 @@ from imaging.ultrasound.models import Prediction
 from imaging.ultrasound.record import Record
 from imaging.ultrasound.terms import Task
 from tests.ultrasound import record, save
+from tests.waiting import DEADLINE_S
 
 GREY = np.full((30, 40, 3), 90, np.uint8)
 PNG = cv2.imencode(".png", GREY)[1].tobytes()
@@ -133,7 +134,7 @@ def test_many_at_once_under_one_name_are_all_kept(files: UltrasoundFiles, roots:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(DEADLINE_S)
 
     assert sorted(path.read_bytes() for path in roots.uploads.iterdir()) == sorted(contents)
 
