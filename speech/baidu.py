@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 from aip import AipSpeech
 
+from net.deadline import bounded, left_s
 from speech import mp3
 from speech.audio import wav_bytes
 from speech.baidu_http import NAME, BaiduHttp, BaiduReply, BaiduRules, Tokens, check_ca, checked_url, code_of, read_json
-from speech.deadline import deadline, left_s
 from speech.errors import NotUnderstood, ProviderFailed, ProviderTimedOut, TextEmpty, TextNotSpeakable
 from speech.provider import RATE_HZ, Heard, Spoken
 from speech.workers import Workers
@@ -132,7 +132,7 @@ class _Service:
 
     def call(self, ask: Callable[[_Client], dict[str, BaiduReply]], read: Callable[[BaiduReply], T]) -> T:
         """Once, or once more where that may help: with another token, or a back end that stumbled."""
-        with deadline(self._timeout_s):
+        with bounded(within_s=self._timeout_s):
             try:
                 with self._clients.one(left_s()) as client:
                     try:

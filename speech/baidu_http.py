@@ -13,7 +13,8 @@ import requests
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from speech.deadline import has_passed, left_s, session
+from net.deadline import has_passed, left_s
+from net.pools import tamed
 from speech.errors import ProviderFailed, ProviderTimedOut, ProviderUnusable
 
 NAME = "baidu"
@@ -61,7 +62,8 @@ class BaiduHttp:
     """In the place of `requests`, for the SDK: what it asks for beyond the URL and the data is not granted."""
 
     def __init__(self, rules: BaiduRules) -> None:
-        self._session = session(str(rules.ca_file) if rules.ca_file else None)
+        self._session = tamed(requests.Session())
+        self._session.verify = str(rules.ca_file) if rules.ca_file else True
         self._connect_timeout_s = rules.connect_timeout_s
 
     def post(self, url: str, data: Any, **_unwanted: Any) -> BaiduReply:
@@ -69,6 +71,8 @@ class BaiduHttp:
         try:
             timeout = (min(self._connect_timeout_s, left_s()), left_s())
             with self._session.post(url, data=data, stream=True, timeout=timeout) as response:
+                if response.is_redirect:
+                    raise requests.TooManyRedirects
                 content = response.raw.read(_ANSWER_MAX + 1, decode_content=True)
                 reply = BaiduReply(response.status_code, content)
         except (requests.RequestException, HTTPError, OSError) as error:

@@ -43,7 +43,7 @@ class told:  # noqa: N801  reads as a phrase: `with told():`
 
 
 # A module of ours that is not there is a bug, no library that somebody forgot to install.
-_OURS = ("daemon", "streams", "inference", "speech", "imaging", "migrations")
+_OURS = ("daemon", "streams", "inference", "speech", "imaging", "net", "migrations")
 
 
 def line_of(error: BaseException) -> str | None:

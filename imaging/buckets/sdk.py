@@ -1,32 +1,24 @@
-"""What the three bucket stores share below their SDKs: connections that end in time, and errors in our words.
+"""What the three bucket stores share below their SDKs: the bounds of a call, and errors in our words.
 
-The time-outs of urllib3 are per socket operation, so that a server which sends a byte now and then holds a thread for
-as long as it likes, and its answers have no bound. Here each connection minds the bounds of the call that uses it. A
-request that broke or met a fault of the server is sent up to three times within them; the SDKs repeat nothing.
+A request that broke or met a fault of the server is sent up to three times within the bounds; the SDKs repeat nothing.
 """
 
-import io
 import logging
 import re
-import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from imaging.buckets.store import LOCATION, changed, missing_bucket, missing_object
 from imaging.errors import ImagingError, InputTooLarge, Refused, Unauthorized, Unclear, Unreachable
+from net import TooMuch, deadline, pools
+from net.causes import causes
 
 T = TypeVar("T")
 
@@ -36,40 +28,19 @@ _ANSWERS_MAX = 16 * 2**20
 LIST_MAX = 256 * 2**20
 # A line slower than this for a whole picture is taken for dead.
 _BYTES_PER_S_MIN = 64 * 2**10
-_CONNECTIONS = 8
+_REPEATS = 2
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _PASSING = (408, 425, 429)
 
 
-class TooMuch(OSError):
-    """More bytes came than the whole answer may have."""
-
-
-@dataclass(slots=True)
-class _Bounds:
-    """Of one call. bytes_left: of what may come yet, headers and repetitions included."""
-
-    ends_mono_s: float
-    idle_s: float
-    bytes_left: int
-
-
-_call = threading.local()
-
-
-@contextmanager
-def bounded(*, timeout_s: float, moves: int = 0, receives: int = 0) -> Iterator[None]:
-    """Of all that this thread does in here over our connections.
+def bounded(*, timeout_s: float, moves: int = 0, receives: int = 0) -> AbstractContextManager[None]:
+    """Bound all that this thread does in here over our connections.
 
     moves: bytes of a picture or a result that travel. receives: what may come to us at most, besides short answers.
     """
-    ends_mono_s = time.monotonic() + timeout_s + moves / _BYTES_PER_S_MIN
-    _call.bounds = _Bounds(ends_mono_s, timeout_s, _ANSWERS_MAX + receives)
-    try:
-        yield
-    finally:
-        del _call.bounds
+    within_s = timeout_s + moves / _BYTES_PER_S_MIN
+    return deadline.bounded(within_s=within_s, idle_s=timeout_s, receives=_ANSWERS_MAX + receives)
 
 
 class Lazy(Generic[T]):
@@ -95,23 +66,12 @@ class Lazy(Generic[T]):
 
 def pool(*, connect_timeout_s: float) -> urllib3.PoolManager:
     """Connections for a client that speaks urllib3."""
-    made = urllib3.PoolManager(
-        maxsize=_CONNECTIONS,
-        retries=_retries(),
-        timeout=urllib3.Timeout(connect=connect_timeout_s, read=None),
-        ssl_context=_context(),
-    )
-    made.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-    return made
+    return pools.pool(connect_timeout_s=connect_timeout_s, repeats=_REPEATS)
 
 
 def tamed(session: requests.Session) -> requests.Session:
-    """The same session over our connections: no proxy or password of the environment, and no redirect followed."""
-    session.trust_env = False
-    session.get_redirect_target = _nowhere  # type: ignore[method-assign,assignment]
-    session.mount("http://", _Adapter())
-    session.mount("https://", _Adapter())
-    return session
+    """The same session over our connections."""
+    return pools.tamed(session, repeats=_REPEATS, context=pools.machine_context())
 
 
 # What an answer of another kind makes of the SDKs, and what our own sockets raise; ParseError is a SyntaxError.
@@ -147,12 +107,12 @@ def judged(name: str, status: int, code: object = "") -> ImagingError:
 
 def broken(name: str, error: BaseException) -> ImagingError:
     """What an error of an SDK means that is not an answer; the SDKs' own words hold addresses."""
-    causes = list(_causes(error))
+    found = list(causes(error))
 
     def has(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
+        return any(isinstance(cause, kinds) for cause in found)
 
-    for cause in causes:
+    for cause in found:
         if isinstance(cause, ImagingError):
             return cause
     is_late = has(TimeoutError, ConnectTimeoutError, ReadTimeoutError, requests.Timeout)
@@ -167,132 +127,5 @@ def broken(name: str, error: BaseException) -> ImagingError:
     return Unclear(f"{name}{why}。")
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all it was made of: the libraries wrap theirs in arguments, reasons and contexts."""
-    waiting, seen = [error], set[int]()
-    while waiting and len(seen) < 64:
-        cause = waiting.pop(0)
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [inner for inner in cause.args if isinstance(inner, BaseException)]
-        for name in ("reason", "inner_exception"):
-            inner = getattr(cause, name, None)
-            waiting += [inner] if isinstance(inner, BaseException) else []
-        waiting += [cause.__cause__, cause.__context__]
-
-
-class _Retry(urllib3.Retry):
-    def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
-        time.sleep(min(self.get_backoff_time(), _left_s()))
-
-
-def _retries() -> urllib3.Retry:
-    # A server's Retry-After might be a day.
-    return _Retry(
-        total=2,
-        redirect=False,
-        allowed_methods=None,
-        backoff_factor=0.1,
-        status_forcelist=(500, 502, 503, 504),
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
-
-
-@cache
-def _context() -> ssl.SSLContext:
-    """Trusts what this machine trusts, where a hospital keeps the certificate of its own store."""
-    return ssl.create_default_context()
-
-
-def _nowhere(_response: requests.Response) -> None:
-    return None
-
-
-class _Socket:
-    """A connected socket that minds the bounds of the call that uses it."""
-
-    def __init__(self, wrapped: Any) -> None:
-        self._wrapped = wrapped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    def recv_into(self, *args: Any) -> int:
-        count = self._in_time(partial(self._wrapped.recv_into, *args))
-        _call.bounds.bytes_left -= count
-        if _call.bounds.bytes_left < 0:
-            raise TooMuch
-        return count
-
-    def sendall(self, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[self._in_time(partial(self._wrapped.send, rest)) :]
-
-    def makefile(self, mode: str, *_args: Any) -> io.BufferedReader:
-        assert mode == "rb", mode
-        self._wrapped._io_refs += 1
-        return io.BufferedReader(socket.SocketIO(self, "r"))  # type: ignore[arg-type]
-
-    def _in_time(self, operation: Callable[[], int]) -> int:
-        self._wrapped.settimeout(min(_left_s(), _call.bounds.idle_s))
-        return operation()
-
-
-def _left_s() -> float:
-    bounds: _Bounds | None = getattr(_call, "bounds", None)
-    if bounds is not None and bounds.bytes_left < 0:
-        raise TooMuch
-    left_s = 0.0 if bounds is None else bounds.ends_mono_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("out of time")
-    return left_s
-
-
-class _Http(HTTPConnection):
-    def connect(self) -> None:
-        _hurry(self)
-        super().connect()
-        self.sock = _Socket(self.sock)
-
-
-class _Https(HTTPSConnection):
-    def connect(self) -> None:
-        _hurry(self)
-        super().connect()
-        self.sock = _Socket(self.sock)
-
-
-def _hurry(connection: HTTPConnection) -> None:
-    connection.timeout = min(float(connection.timeout or 60.0), _left_s())
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
-
-
-class _Adapter(HTTPAdapter):
-    def __init__(self) -> None:
-        super().__init__(pool_maxsize=_CONNECTIONS, max_retries=_retries())
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=_context())
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-
-def _is_of_another(_record: logging.LogRecord) -> bool:
-    return not hasattr(_call, "bounds")
-
-
-# urllib3 logs the path and the query of each request, and what it repeats.
-logging.getLogger("urllib3.connectionpool").addFilter(_is_of_another)
-logging.getLogger("urllib3.util.retry").addFilter(_is_of_another)
 for _chatty in ("azure", "google.auth", "google.cloud.storage", "google.api_core"):
     logging.getLogger(_chatty).setLevel(logging.ERROR)

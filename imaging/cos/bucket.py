@@ -7,7 +7,7 @@ only its single requests are used here. Its errors hold addresses and its log ho
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import requests
@@ -17,8 +17,10 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from imaging.cos.credentials import CosCredentials, CosRules
 from imaging.cos.parts import Part, PartBody, Slide
-from imaging.cos.socket import Redirected, Session, TooLong, bounded, keep_quiet
-from imaging.errors import ImagingError, InputInvalid, Refused, Unclear, Unreachable
+from imaging.cos.session import Redirected, Session, TooLong, keep_quiet
+from imaging.errors import ImagingError, InputInvalid, Refused, Stopped, Unclear, Unreachable
+from net import Halted, bounded
+from net.causes import causes
 
 T = TypeVar("T")
 
@@ -177,7 +179,8 @@ class Client:
         """moves: bytes to send. joins: parts that COS puts together before it answers."""
         idle_s = self._rules.timeout_s + joins * _PART_JOINED_S
         try:
-            with bounded(within_s=idle_s + moves / _BYTES_PER_S_MIN, idle_s=idle_s, halt=halt):
+            within_s = idle_s + moves / _BYTES_PER_S_MIN
+            with bounded(within_s=within_s, idle_s=idle_s, answer_s=idle_s, halt=halt):
                 return act()
         except CosServiceError as error:
             raise _judged(error) from None
@@ -217,34 +220,20 @@ def _judged(error: CosServiceError) -> ImagingError:
 
 def _broken(error: BaseException | None) -> ImagingError:
     """Of what requests raised: in our words."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ImagingError):
-            return cause
+    found = list(causes(error))
+    for cause in found:
+        if isinstance(cause, ImagingError | Halted):
+            return Stopped("已停止。") if isinstance(cause, Halted) else cause
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotTrusted(f"无法连接{_NAME}（TLS 证书无法验证）。")
     if isinstance(error, Redirected):
         return Refused(f"{_NAME}的应答指向另一个地址，未跟随。", code=str(error))
     if isinstance(error, TooLong):
         return Unclear(f"{_NAME}的应答过长。")
-    kind = "超时" if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes) else "连接中断"
-    if any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in causes):
+    kind = "超时" if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in found) else "连接中断"
+    if any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in found):
         return Unreachable(f"无法连接{_NAME}（{kind if kind == '超时' else '连接被拒绝或域名无法解析'}）。")
     return Unclear(f"{_NAME}没有完整应答（{kind}）。")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all it was made of: requests and urllib3 wrap theirs in arguments, reasons and contexts."""
-    waiting, seen = [error], set[int]()
-    while waiting and len(seen) < 32:
-        cause = waiting.pop(0)
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [inner for inner in cause.args if isinstance(inner, BaseException)]
-        reason = getattr(cause, "reason", None)
-        waiting += [reason if isinstance(reason, BaseException) else None, cause.__cause__, cause.__context__]
 
 
 def _checked(value: str, pattern: re.Pattern[str], field: str) -> None:
