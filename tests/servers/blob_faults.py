@@ -50,6 +50,8 @@ class LyingStore(Vendor):
             "x-ms-version": "2025-01-05",
             "Last-Modified": "Mon, 01 Mar 2027 08:00:00 GMT",
             "Content-Type": "application/octet-stream",
+            # Unsaid, a client that is quicker than the end of the connection loses a try on it.
+            "Connection": "close",
             **told.headers,
         }
         if told.size is not None:
