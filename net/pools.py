@@ -24,6 +24,7 @@ from net.deadline import BoundedSocket, is_bounded, left_s, pause
 S = TypeVar("S", bound=requests.Session)
 
 _CONNECTIONS = 8
+_UNSENT_MAX = 128 * 2**10
 
 
 def pool(*, connect_timeout_s: float, repeats: int) -> urllib3.PoolManager:
@@ -111,6 +112,8 @@ def _connected(to: HTTPConnection) -> socket.socket:
             connecting.settimeout(left / 2 if behind else left)
             for option in to.socket_options or ():
                 connecting.setsockopt(*option)
+            # The kernel would take megabytes at once, and the time that they need would count as the server's.
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_MAX)
             connecting.connect(address)
             # For the handshake of TLS, which comes next.
             connecting.settimeout(max(ends_mono_s - time.monotonic(), 0.001))
