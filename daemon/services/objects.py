@@ -67,7 +67,7 @@ class Objects:
         self._more = asyncio.Event()
         self._more.set()
         self._reading = asyncio.Semaphore(_READS_MAX)
-        self._away = self._losing = ""
+        self._away = self._losing = self._refused = ""
         self.outcomes: Counter[str] = Counter()
 
     @property
@@ -153,11 +153,13 @@ class Objects:
         missing = EvidenceNotFound("没有这一份证据。", surgery_id=surgery_id, sighting_id=str(sighting_id))
         if kept is None or kept.state not in (ObjectState.WAITING, ObjectState.STORED) or kept.sha256 is None:
             raise missing
+        assert kept.size is not None, "what was written has a size"
         async with self._reading:
             try:
                 content = await off_loop(self._spool.get, kept.key, kept.sha256) if _waits(kept) else None
                 # What has left the spool since the row was read is in the store.
-                content = content if content is not None else await off_loop(self._store.get, kept.key)
+                if content is None:
+                    content = await off_loop(self._store.get, kept.key, bytes_max=kept.size)
             except ObjectMissing as error:
                 log.warning("object %s: %s %s", kept.key, type(error).__name__, error.hint)
                 raise missing from error
@@ -179,7 +181,8 @@ class Objects:
         async with self._spooling:
             await self._open_spool()
         await off_loop(self._store.check)
-        self._say(away="")
+        # An object that it refused in the last round has not been seen to arrive.
+        self._say(away=self._refused)
         last, refused = None, ""
         while True:
             async with self._unit.read() as tx:
@@ -191,10 +194,12 @@ class Objects:
             except StoreUnavailable as error:
                 # A store that is there and does not take this one may take the next: one object holds up no other.
                 await off_loop(self._store.check)
-                refused, last = f"{kept.key}: {_text(error)}", kept
+                self._refused = refused = f"{kept.key}: {_text(error)}"
+                self._say(away=refused)
                 log.debug("object %s waits: %s", kept.key, error)
-            else:
-                self._say(away="")
+                last = kept
+        self._refused = refused
+        self._say(away=refused)
         if refused:
             raise StoreUnavailable(refused)
 

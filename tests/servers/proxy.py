@@ -22,6 +22,7 @@ from tests.waiting import DEADLINE_S
 
 CHUNK = 64 * 1024
 TURNS_PER_S = 50  # of a throttled client
+DRIP_S = 0.05
 _AT_ONCE = struct.pack("ii", 1, 0)  # what is not sent yet is thrown away, and the other side is told so
 
 
@@ -37,6 +38,7 @@ class FaultProxy:
         self._at_answer: Callable[[], object] | None = None
         self._is_stalled = False
         self._bytes_per_s: float | None = None
+        self._dripped: bytes | None = None
 
     @property
     def endpoint(self) -> str:
@@ -88,8 +90,13 @@ class FaultProxy:
     def flow(self, *, bytes_per_s: float | None = None) -> None:
         """All that clients send passes at this rate, or as fast as it comes."""
         with self._changed:
-            self._is_stalled, self._bytes_per_s = False, bytes_per_s
+            self._is_stalled, self._bytes_per_s, self._dripped = False, bytes_per_s, None
             self._changed.notify_all()
+
+    def drip(self, asked: bytes) -> None:
+        """Who has sent this is answered a byte now and then, until all flows again."""
+        with self._changed:
+            self._dripped = asked
 
     def __enter__(self) -> Self:
         self.accept()
@@ -148,7 +155,11 @@ class FaultProxy:
             while data := connection.target.recv(CHUNK):
                 self._may_pass(connection, 0)
                 self._answers()
-                connection.client.sendall(data)
+                rest = memoryview(data)
+                while rest:
+                    count = self._may_come(connection, len(rest))
+                    connection.client.sendall(rest[:count])
+                    rest = rest[count:]
             connection.client.shutdown(socket.SHUT_WR)
         except OSError:
             self._kill(connection)
@@ -164,6 +175,14 @@ class FaultProxy:
                 count = min(count, max(1, int(self._bytes_per_s / TURNS_PER_S)))
                 self._changed.wait_for(lambda: connection.is_dead, count / self._bytes_per_s)
             return count
+
+    def _may_come(self, connection: _Connection, wanted: int) -> int:
+        """How many bytes may be answered, after their wait."""
+        with self._changed:
+            if self._dripped is None or self._dripped not in connection.sent:
+                return wanted
+            self._changed.wait_for(lambda: connection.is_dead or self._dripped is None, DRIP_S)
+            return 1
 
     def _reached(self, connection: _Connection) -> None:
         with self._changed:

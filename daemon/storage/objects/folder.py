@@ -33,10 +33,11 @@ class FolderStore:
             except OSError as error:
                 raise StoreUnavailable(f"{target}: {error.strerror}") from error
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, bytes_max: int) -> bytes:
         path = self._path(key)
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                return file.read(bytes_max + 1)
         except FileNotFoundError as error:
             raise ObjectMissing(key) from error
         except OSError as error:

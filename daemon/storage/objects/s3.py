@@ -1,28 +1,38 @@
-"""Objects on an S3 server, through the MinIO client library.
+"""Objects on an S3 server, through the MinIO client library, over connections of ours: each call ends in time.
 
-Its own time-outs of minutes would hold a thread for as long, hence our pool. A server may answer an error in a form
-that the library does not expect, so its whole tree of errors is one here. No error text carries a key or a signature.
+A server may answer in a form that the library does not expect, so its whole tree of errors, and what it makes of an
+answer of another kind, are one here. No error text carries a key or a signature.
 """
 
 import io
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from daemon.storage.objects.store import ObjectMissing, StoreUnavailable, checked
+from net import TooMuch, bounded
+from net.causes import causes
+from net.pools import pool
 
 CONNECT_TIMEOUT_S = 3.0
+# For a connection that moves no byte, and for a whole answer that is no object.
 READ_TIMEOUT_S = 10.0
+# A line slower than this for a whole object is taken for dead.
+BYTES_PER_S_MIN = 64 * 2**10
 RETRIES = 1
+# A store may take so long to join the parts of a large file before it answers.
+_JOINED_BYTES_PER_S_MIN = 64 * 2**20
+# What comes besides an object: heads, errors.
+_ANSWERS_MAX = 2**20
 _PART_BYTES = 8 * 2**20
 _PARTS_MAX = 10_000
-
-# urllib3 tells of each attempt that it repeats, with the address; we say once what failed.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+# ParseError is a SyntaxError.
+_BROKEN = (MinioException, HTTPError, OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class S3Store:
@@ -31,11 +41,6 @@ class S3Store:
     ) -> None:
         self._where = f"bucket {bucket} on {endpoint}"
         self._bucket = bucket
-        pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-            retries=urllib3.Retry(total=RETRIES, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
-            maxsize=4,
-        )
         # With the region named, the library does not ask the server for it first.
         self._client = Minio(
             endpoint,
@@ -43,72 +48,83 @@ class S3Store:
             secret_key=secret_key,
             secure=secure,
             region=region or "us-east-1",
-            http_client=pool,
+            http_client=pool(connect_timeout_s=CONNECT_TIMEOUT_S, repeats=RETRIES),
         )
 
     def put(self, key: str, content: bytes, content_type: str) -> None:
-        try:
-            self._client.put_object(
-                self._bucket, checked(key), io.BytesIO(content), len(content), content_type=content_type
-            )
-        except (MinioException, HTTPError, OSError) as error:
-            raise self._away("put", error) from None
+        self._put(checked(key), io.BytesIO(content), len(content), content_type)
 
     def put_file(self, key: str, path: Path, content_type: str) -> None:
-        size = path.stat().st_size
         with path.open("rb") as file:
-            try:
-                # One part at a time: the library would hold several in memory.
-                self._client.put_object(
-                    self._bucket,
-                    checked(key),
-                    file,
-                    size,
-                    content_type=content_type,
-                    part_size=max(_PART_BYTES, -(-size // _PARTS_MAX)),
-                    num_parallel_uploads=1,
-                )
-            except (MinioException, HTTPError, OSError) as error:
-                raise self._away("put", error) from None
+            self._put(checked(key), file, path.stat().st_size, content_type)
 
-    def get(self, key: str) -> bytes:
-        try:
-            response = self._client.get_object(self._bucket, checked(key))
+    def get(self, key: str, *, bytes_max: int) -> bytes:
+        key = checked(key)
+        with self._calling("get", receives=bytes_max):
             try:
-                return bytes(response.read())
+                response = self._client.get_object(self._bucket, key)
+            except MinioException as error:
+                if _status(error) == 404:
+                    raise ObjectMissing(key) from None
+                raise
+            try:
+                return bytes(response.read(bytes_max + 1))
             finally:
+                # A connection with something unread on it is closed, any other goes back to the pool.
                 response.close()
                 response.release_conn()
-        except (MinioException, HTTPError, OSError) as error:
-            if _status(error) == 404:
-                raise ObjectMissing(key) from None
-            raise self._away("get", error) from None
 
     def delete(self, key: str) -> None:
-        try:
-            self._client.remove_object(self._bucket, checked(key))
-        except (MinioException, HTTPError, OSError) as error:
-            if _status(error) != 404:
-                raise self._away("delete", error) from None
+        key = checked(key)
+        with self._calling("delete"):
+            try:
+                self._client.remove_object(self._bucket, key)
+            except MinioException as error:
+                if _status(error) != 404:
+                    raise
 
     def check(self) -> None:
-        try:
+        with self._calling("ask"):
             exists = self._client.bucket_exists(self._bucket)
-        except (MinioException, HTTPError, OSError) as error:
-            raise self._away("ask", error) from None
         if not exists:
             raise StoreUnavailable(f"{self._where}: no such bucket")
 
-    def _away(self, verb: str, error: Exception) -> StoreUnavailable:
-        why = _why(error)
-        return StoreUnavailable(f"{verb} {self._where}: {why}")
+    def _put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
+        with self._calling("put", sends=size):
+            # One part at a time: the library would hold several in memory, and send them from threads without bounds.
+            self._client.put_object(
+                self._bucket,
+                key,
+                file,
+                size,
+                content_type=content_type,
+                part_size=max(_PART_BYTES, -(-size // _PARTS_MAX)),
+                num_parallel_uploads=1,
+            )
+
+    @contextmanager
+    def _calling(self, verb: str, *, sends: int = 0, receives: int = 0) -> Iterator[None]:
+        """End within one READ_TIMEOUT_S for each try and what the slowest line needs for the bytes."""
+        idle_s = READ_TIMEOUT_S + sends / _JOINED_BYTES_PER_S_MIN
+        try:
+            with bounded(
+                within_s=(1 + RETRIES) * READ_TIMEOUT_S + (sends + receives) / BYTES_PER_S_MIN,
+                idle_s=idle_s,
+                answer_s=idle_s + receives / BYTES_PER_S_MIN,
+                receives=receives + _ANSWERS_MAX,
+            ):
+                yield
+        except ObjectMissing:
+            raise
+        except _BROKEN as error:
+            raise StoreUnavailable(f"{verb} {self._where}: {_why(error)}") from None
 
 
 def _status(error: Exception) -> int | None:
     if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchObject"):
         return 404
     response = getattr(error, "response", None)
-    status = getattr(response, "status", None) or getattr(error, "_code", None)
+    status = getattr(response, "status", None) or getattr(error, "_code", None) or getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
 
 
@@ -118,5 +134,12 @@ def _why(error: Exception) -> str:
         return f"the server refused: {error.code}"
     if (status := _status(error)) is not None:
         return f"the server answered {status}"
+    found = list(causes(error))
+    if any(isinstance(cause, TooMuch) for cause in found):
+        return "the answer is longer than any may be"
+    if any(isinstance(cause, ConnectTimeoutError) for cause in found):
+        return "no connection in time"
+    if any(isinstance(cause, TimeoutError | ReadTimeoutError) for cause in found):
+        return "no whole answer in time"
     reason = getattr(error, "reason", None) or error
     return type(reason).__name__

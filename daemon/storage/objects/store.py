@@ -27,8 +27,8 @@ class ObjectStore(Protocol):
     def put_file(self, key: str, path: Path, content_type: str) -> None:
         """The same for a file of any size, which is not read into memory. Raises StoreUnavailable, OSError of path."""
 
-    def get(self, key: str) -> bytes:
-        """Raises ObjectMissing, StoreUnavailable."""
+    def get(self, key: str, *, bytes_max: int) -> bytes:
+        """What was put, cut off after bytes_max and one more. Raises ObjectMissing, StoreUnavailable."""
 
     def delete(self, key: str) -> None:
         """What is not there is deleted. Raises StoreUnavailable."""

@@ -51,14 +51,14 @@ async def test_what_is_too_old_is_deleted_here_and_in_the_store(
         job_id = await stored_job(daemon, left_eye)
         key = f"imaging/fundus/{job_id}/01.bin"
         store = FolderStore(daemon.settings.objects.folder)
-        assert store.get(key) == left_eye.read_bytes()
+        assert store.get(key, bytes_max=1 << 30) == left_eye.read_bytes()
 
         await keeper(daemon).clean(datetime.now(UTC) + timedelta(days=29))
-        assert store.get(key)
+        assert store.get(key, bytes_max=1 << 30)
         await keeper(daemon).clean(datetime.now(UTC) + timedelta(days=31))
 
         with pytest.raises(ObjectMissing):
-            store.get(key)
+            store.get(key, bytes_max=1 << 30)
         assert not list(daemon.settings.imaging.folder.iterdir())
         job = await Clerk.at(daemon).job(str(job_id))
         assert (job["state"], job["files"][0]["state"]) == ("done", "expired")
@@ -110,7 +110,7 @@ async def test_room_is_made_by_what_is_over_and_stored_oldest_first(
 
         assert not folder.of(old).exists()
         assert folder.of(new).exists()
-        assert FolderStore(daemon.settings.objects.folder).get(f"imaging/fundus/{old}/01.bin")
+        assert FolderStore(daemon.settings.objects.folder).get(f"imaging/fundus/{old}/01.bin", bytes_max=1 << 30)
 
 
 async def test_jobs_go_on_while_the_object_store_is_away_and_their_files_arrive_later(

@@ -1,6 +1,7 @@
 """From the spool to the store: later, whole, once; or lost, and said. And what is thrown away in the end."""
 
 import asyncio
+import logging
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,11 +18,14 @@ from daemon.health import Health
 from daemon.services.objects import Objects, Retention
 from daemon.services.observe import observe
 from daemon.storage.database import Unit
-from daemon.storage.objects import FolderStore, ObjectStore, Spool
+from daemon.storage.objects import FolderStore, ObjectStore, Spool, s3
 from daemon.supervise import Backoff
 from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, at, saved, seen, sighting, surgery
+from tests.daemon.storage.test_objects import at as store_at
+from tests.servers.proxy import FaultProxy
+from tests.servers.s3 import BUCKET, S3Server
 from tests.waiting import until
 
 QUICK = Backoff(initial_s=0.05, max_s=0.2, jitter_s=0.05, healthy_s=float("inf"))
@@ -185,6 +189,50 @@ async def test_an_object_that_the_store_refuses_holds_up_no_other(unit: Unit, to
         in_the_way.rmdir()
         await until(lambda: len(told_of(told, FactKind.OBJECT_STORED)) == 2)
         await until(lambda: health.components["objects"].ok)
+
+
+async def test_an_object_whose_answer_drips_holds_up_no_other(
+    unit: Unit, told: Told, tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "READ_TIMEOUT_S", 1.0)
+    run = await saved(unit, surgery())
+    dripped, other = await seen_in(unit, run), await seen_in(unit, run)
+    with FaultProxy(server.port) as proxy:
+        objects, health = objects_on(unit, store_at(proxy), tmp_path)
+        proxy.drip(evidence_key(run.surgery_id, run.id, dripped).encode())
+        for one in (dripped, other):
+            await objects.keep(run, one, ObjectKind.PICTURE, b"picture")
+        async with delivering(objects):
+            await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+            assert (await row_of(unit, run, other)).state is ObjectState.STORED
+            assert (await row_of(unit, run, dripped)).state is ObjectState.WAITING
+            await until(lambda: f"{dripped}.jpg: put bucket {BUCKET}" in health.components["objects"].why)
+            assert not health.is_ready
+            proxy.flow()
+            await until(lambda: len(told_of(told, FactKind.OBJECT_STORED)) == 2)
+            await until(lambda: health.is_ready)
+    assert objects.spool_bytes == 0
+
+
+async def test_what_is_refused_again_and_again_is_said_once_and_once_when_it_has_arrived(
+    unit: Unit, told: Told, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that can be asked is not one that takes everything: no round in between says that all is well."""
+    caplog.set_level(logging.DEBUG, logger="daemon.services.objects")
+    run = await saved(unit, surgery())
+    refused = await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    in_the_way = tmp_path / "objects" / evidence_key(run.surgery_id, run.id, refused)
+    (in_the_way / "a folder, not empty").mkdir(parents=True)
+    await objects.keep(run, refused, ObjectKind.PICTURE, b"picture")
+    async with delivering(objects):
+        await until(lambda: caplog.text.count(f"{refused}.jpg waits") > 5)
+        (in_the_way / "a folder, not empty").rmdir()
+        in_the_way.rmdir()
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+        await until(lambda: health.is_ready)
+    assert caplog.text.count("Bookings go on") == 1
+    assert caplog.text.count("evidence is being stored") == 2, "before it was refused, and since it has arrived"
 
 
 async def test_evidence_that_a_kill_left_promised_is_told_as_lost(unit: Unit, told: Told, tmp_path: Path) -> None:

@@ -22,14 +22,14 @@ from tests import rules
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, at, saved, seen, surgery
 from tests.daemon.services.test_objects import delivering, objects_on, row_of, told_of
-from tests.daemon.storage.test_objects import s3_store
+from tests.daemon.storage.test_objects import MAX, s3_store
 from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 from tests.waiting import until
 
 RULES = rules.observing(fusion=timedelta(0))
-# What MinIO's library sends in one request; of more it sends several at a time.
-PART = 5 * 1024 * 1024
+# What the store sends in one request; of more it sends several, one after the other.
+PART = 8 * 1024 * 1024
 CONTENT = random.Random(20260421).randbytes(20_000_000)
 CUT_AT = 1_000_000
 
@@ -114,7 +114,7 @@ async def test_a_server_killed_with_half_a_body_gets_all_of_it_later_and_booking
         server.start()
         # Nobody has sent it again yet: what the kill left on the server is all that can be seen.
         with pytest.raises(ObjectMissing):
-            s3_store(server).get(key_of(run, first))
+            s3_store(server).get(key_of(run, first), bytes_max=MAX)
         assert not stored_on(server)
         _, postings = await read.ledger(unit, run.surgery_id)
         assert [posting.sighting_id for posting in postings] == list(kept)
