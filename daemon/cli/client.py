@@ -64,12 +64,14 @@ class Daemon:
     ) -> Any:
         """The JSON of the answer. Raises NotAnswering or, with the daemon's own words, Refused."""
         try:
-            async with httpx.AsyncClient(
-                base_url=self.url, headers=self.headers, timeout=timeout_s, trust_env=False
-            ) as http:
+            # httpx's own is for each byte.
+            async with (
+                asyncio.timeout(timeout_s),
+                httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=timeout_s, trust_env=False) as http,
+            ):
                 answer = await http.request(method, path, json=body)
                 content = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, json.JSONDecodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, json.JSONDecodeError, TimeoutError) as error:
             raise NotAnswering(
                 f"{self.url}: no orwatch answers: {_why(error)}", hint="Is `orwatch run` up? See --url and server.port"
             ) from error
