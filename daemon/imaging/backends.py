@@ -23,7 +23,7 @@ from daemon.imaging.retina.setup import retina_back_end, webhook_of
 from daemon.imaging.ultrasound.setup import ultrasound_back_end
 from daemon.storage.objects import ObjectStore
 
-_BACK_ENDS: tuple[Callable[[Site], BackEnd], ...] = (
+BACK_ENDS: tuple[Callable[[Site], BackEnd], ...] = (
     pathology_back_end,
     fundus_back_end,
     retina_back_end,
@@ -74,11 +74,11 @@ def wing_of(site: Site, store: ObjectStore) -> Wing:
 
     store: for what the jobs receive. Raises NotConfigured where folders of ultrasound hold each other.
     """
-    back_ends = [make(site) for make in _BACK_ENDS]
-    return Wing(_imaging_of(site, store, [each.jobs for each in back_ends if each.jobs is not None]), back_ends)
+    back_ends = [make(site) for make in BACK_ENDS]
+    return Wing(imaging_of(site, store, [each.jobs for each in back_ends if each.jobs is not None]), back_ends)
 
 
-def _imaging_of(site: Site, store: ObjectStore, back_ends: Sequence[JobBackEnd]) -> Imaging:
+def imaging_of(site: Site, store: ObjectStore, back_ends: Sequence[JobBackEnd]) -> Imaging:
     unit, health, imaging = site.unit, site.health, site.settings.imaging
     gateways = {each.kind: each.gateway for each in back_ends if each.gateway is not None}
     notices = {each.kind: each.notice for each in back_ends if each.notice is not None}

@@ -1,5 +1,6 @@
 """A job about to be: what is received for one that is not made leaves nothing behind."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ async def creation(imaging: Imaging, kind: JobKind, request: Request, who: Who) 
         async with imaging.creating(who, now(), refusals=(Refused, RequestValidationError)):
             await imaging.check_room(kind, int(announced) if announced.isdigit() else 0)
             yield draft
+    except asyncio.CancelledError:
+        # A stop. Cancelled in its commit, the job is made and nobody saw it; what is of no job goes at the next start.
+        draft.is_made = True
+        raise
     finally:
         if not draft.is_made:
             await off_loop(imaging.folder.drop, draft.job_id)
