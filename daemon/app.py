@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,8 +32,8 @@ from daemon.assembly import (
     terminals_of,
     zone_of,
 )
-from daemon.assembly.ledger import opened_ledger
-from daemon.assembly.speech import answer_rules_of, voice_and_ear_of, warn_of_sound_alikes
+from daemon.assembly.ledger import ledger_of
+from daemon.assembly.speech import answer_rules_of, ear_of, voice_of, warn_of_sound_alikes
 from daemon.assembly.watching import pipeline_of
 from daemon.bridge import off_loop
 from daemon.config import Settings
@@ -53,6 +54,7 @@ from daemon.services.questions import Questions
 from daemon.services.surgeries import Labels, Surgeries
 from daemon.services.telling import Telling
 from daemon.services.terminals import Terminals
+from daemon.storage import migrate
 from inference.model import Model
 
 log = logging.getLogger(__name__)
@@ -87,29 +89,35 @@ async def running(settings: Settings) -> AsyncIterator[Composition]:
     health, metrics, feed = Health(), Metrics(), Feed[Fact]()
     health.set("model", ok=True, why=model.provider)
     async with AsyncExitStack() as closing:
-        ledger = await closing.enter_async_context(opened_ledger(settings, feed, health))
-        unit, objects = ledger.unit, objects_of(settings, ledger.unit, health)
+        await off_loop(migrate.ensure, settings.database.ledger)
+        ledger = ledger_of(settings, feed, health)
+        unit, archive, archiver = ledger.unit, ledger.archive, ledger.archiver
+        closing.push_async_callback(unit.close)
+        if archive is not None:
+            closing.push_async_callback(archive.close)
+        objects = objects_of(settings, unit, health)
         evidence = evidence_of(settings, objects)
         pipeline = pipeline_of(settings, model, unit, evidence, health, metrics)
-        voice, ear = await voice_and_ear_of(settings.speech, health)
+        said = partial(_said, asyncio.get_running_loop(), health)
+        voice, ear = await off_loop(voice_of, settings.speech, said), await off_loop(ear_of, settings.speech, said)
         questions = Questions(unit, voice, objects)
         terminals = Terminals(unit, questions, terminals_of(settings), settings.room_of)
-        ledger.wakes(questions, terminals)
+        ledger.telling.wakes(questions, terminals)
         site = Site(settings=settings, unit=unit, health=health, zone=zone_of(settings))
         wing = wing_of(site, store_of(settings))
         closing.push_async_callback(wing.close)
         metrics.read_from(lambda: readings(pipeline, feed))
         metrics.read_from(lambda: object_readings(objects, evidence))
         metrics.read_from(wing.readings)
-        if (archiver := ledger.archiver) is not None:
+        if archiver is not None:
             metrics.read_from(lambda: archive_readings(archiver))
         context = Context(
             settings=settings,
             keys=keys,
             unit=unit,
-            archive=ledger.archive,
-            archiver=ledger.archiver,
-            surgeries=Surgeries(unit, pipeline, catalogue, labels, start_rules_of(settings), ledger.archiver),
+            archive=archive,
+            archiver=archiver,
+            surgeries=Surgeries(unit, pipeline, catalogue, labels, start_rules_of(settings), archiver),
             corrections=Corrections(unit, catalogue, labels.seen),
             feed=feed,
             health=health,
@@ -229,6 +237,11 @@ def listening(host: str, port: int) -> socket.socket:
         listener.close()
         raise CannotListen(f"server.host {host!r}, server.port {port}: {error.strerror or error}") from error
     return listener
+
+
+def _said(loop: asyncio.AbstractEventLoop, health: Health, name: str, is_ok: bool, why: str) -> None:
+    """A provider of speech says how it is, from any thread."""
+    loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
 
 
 def _api_of(composition: Composition) -> ASGIApp:

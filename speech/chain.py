@@ -24,7 +24,10 @@ OnChange = Callable[[str, bool, str], None]
 class BreakerRules:
     failures_max: int
     open_s: float
-    open_max_s: float
+
+    @property
+    def open_max_s(self) -> float:
+        return 10 * self.open_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

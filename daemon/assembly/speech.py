@@ -3,17 +3,14 @@
 One that cannot be set up is passed over and said: the tally goes on, questions are shown, and the others speak.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from daemon.bridge import off_loop
 from daemon.config import Settings
 from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
 from daemon.domain.catalogue import Catalogue
-from daemon.health import Health
 from daemon.services.answers import AnswerRules
 from speech.audio import PAD_S, SPEECH_MIN_S, AudioRules
 from speech.chain import BreakerRules, Ear, Voice
@@ -54,8 +51,7 @@ def answer_rules_of(settings: Settings) -> AnswerRules:
     return AnswerRules(
         audio=audio_rules_of(settings.speech),
         retries_max=settings.speech.retries_max,
-        # A site that names an object server wants every answer there; a folder is a convenience.
-        must_keep=settings.objects.backend == "minio",
+        has_object_server=settings.objects.backend == "minio",
     )
 
 
@@ -67,16 +63,6 @@ def audio_rules_of(speech: SpeechSettings) -> AudioRules:
         clipped_share_max=speech.clipped_share_max,
         pad_s=PAD_S,
     )
-
-
-async def voice_and_ear_of(speech: SpeechSettings, health: Health) -> tuple[Voice, Ear]:
-    """How each provider is stands in the health from now on, whichever thread it is used in."""
-    loop = asyncio.get_running_loop()
-
-    def say(name: str, is_ok: bool, why: str) -> None:
-        loop.call_soon_threadsafe(partial(health.set, f"speech:{name}", ok=is_ok, why=why))
-
-    return await off_loop(voice_of, speech, say), await off_loop(ear_of, speech, say)
 
 
 def voice_of(speech: SpeechSettings, say: Say) -> Voice:
@@ -92,11 +78,7 @@ def ear_of(speech: SpeechSettings, say: Say) -> Ear:
 
 
 def breaker_rules_of(speech: SpeechSettings) -> BreakerRules:
-    return BreakerRules(
-        failures_max=speech.breaker_failures,
-        open_s=speech.breaker_open_s,
-        open_max_s=10 * speech.breaker_open_s,
-    )
+    return BreakerRules(failures_max=speech.breaker_failures, open_s=speech.breaker_open_s)
 
 
 def synthesizer(name: str, speech: SpeechSettings) -> Synthesizer:

@@ -50,12 +50,12 @@ _UNSETTLED: dict[Meaning, tuple[type[errors.VoiceRefused], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRules:
-    """retries_max: answers by voice until the client is told to stop trying. must_keep: without a place for the
-    recording, nothing is settled."""
+    """retries_max: answers by voice until the client is told to stop trying. has_object_server: recordings are
+    kept on one, not in a folder."""
 
     audio: AudioRules
     retries_max: int
-    must_keep: bool
+    has_object_server: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,8 @@ class Answers:
         key = answer_key(run.surgery_id, run.id, question.id, uuid4())
         if await self._objects.keep_sound(run, question, key, ObjectKind.ANSWER, content):
             return key
-        if self._rules.must_keep:
+        # A site that names an object server wants every answer there; a folder is a convenience.
+        if self._rules.has_object_server:
             raise errors.AnswerNotKept(
                 "录音无法上传到对象存储，待确认项保持不变，请稍后重试或在触屏上确认。",
                 surgery_id=run.surgery_id,

@@ -1,6 +1,7 @@
 """After a commit: the log line first, then everyone who listens. Nobody hears of a fact that could still be lost."""
 
 import logging
+from typing import Protocol
 
 from daemon.bridge import off_loop
 from daemon.domain.facts import Fact, FactKind
@@ -12,6 +13,13 @@ from daemon.storage.database import Unit
 log = logging.getLogger(__name__)
 
 
+class Waiting(Protocol):
+    """Whoever waits for certain facts."""
+
+    def wake(self, facts: list[Fact]) -> None:
+        """Returns at once; raises nothing."""
+
+
 class Telling:
     """Called in commit order. A log that cannot be written is mended from the ledger at the next fact that can."""
 
@@ -20,6 +28,11 @@ class Telling:
         self._feed = feed
         self._health = health
         self._unit: Unit | None = None
+        self._waiting: list[Waiting] = []
+
+    def wakes(self, *waiting: Waiting) -> None:
+        """From now on they are woken by each commit, in this order, once it is told."""
+        self._waiting += waiting
 
     def read_from(self, unit: Unit) -> None:
         """The unit calls us and we read through it; the composition ties the knot."""
@@ -36,6 +49,8 @@ class Telling:
             self._failed(error)
         for fact in facts:
             self._feed.publish(fact)
+        for each in self._waiting:
+            each.wake(facts)
 
     async def _write(self, facts: list[Fact]) -> None:
         assert self._unit is not None

@@ -70,6 +70,10 @@ class Unit:
         self._writing = asyncio.Lock()
         self.last_progress_mono_s = time.monotonic()
 
+    async def close(self) -> None:
+        """Close its connections, once nobody uses them any more."""
+        await self._engine.dispose()
+
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
         """A write transaction: all of it, or nothing. Cancelled in its commit, it is committed and told first."""
