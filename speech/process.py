@@ -1,7 +1,7 @@
 """Recognizers in processes of their own.
 
 pocketsphinx keeps Python's lock while it works, half a second for a long answer, and all cameras would wait;
-sherpa-onnx ends its process where a model is not what its name says. Here a process that hangs is ended at its
+one runtime ends the whole process where a model is not what its name says. Here a process that hangs is ended at its
 deadline, one that ends is replaced, and a model that cannot be loaded is an error with a reason.
 """
 

@@ -1,7 +1,7 @@
 """Holds the picture of the layers against the imports. `python tests/test_architecture.py` prints that picture.
 
 Layers of the daemon, imports go down only:
-    composition (__main__, app, assembly, cli) -> edges (api, console, pipeline, voice; never each other) -> services
+    composition (__main__, app, assembly, cli) -> edges (api, console, pipeline; never each other) -> services
     -> storage -> domain (standard library only). Leaves are imported from everywhere and import no layer.
     The wing (imaging) stands between the composition, which alone imports it, and the edges, of which it imports what
     api has for routes of any kind.
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENGINES = ("streams", "inference", "speech", "imaging")
 BACK_ENDS = ("pathology", "fundus", "retina", "ultrasound")
-EDGES = ("api", "console", "pipeline", "voice")
+EDGES = ("api", "console", "pipeline")
 LEAVES = ("config", "log", "health", "bridge", "supervise", "feed", "metrics")
 COMPOSITION = ("__main__", "app", "assembly", "cli")
 WING = "wing"
