@@ -92,7 +92,7 @@ class S3Store:
     def _put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
         with self._calling("put", sends=size):
             # One part at a time: the library would hold several in memory, and send them from threads without bounds.
-            self._client.put_object(
+            stored = self._client.put_object(
                 self._bucket,
                 key,
                 file,
@@ -101,6 +101,9 @@ class S3Store:
                 part_size=max(_PART_BYTES, -(-size // _PARTS_MAX)),
                 num_parallel_uploads=1,
             )
+        # Every S3 names what it keeps. A proxy's page in its place is a 200, too, and would empty the spool.
+        if not stored.etag:
+            raise StoreUnavailable(f"put {self._where}: the answer names no object (ETag); is it an S3 server?")
 
     @contextmanager
     def _calling(self, verb: str, *, sends: int = 0, receives: int = 0) -> Iterator[None]:

@@ -118,7 +118,7 @@ def calls(store: S3Store, file: Path) -> dict[str, Callable[[], object]]:
         "put": lambda: store.put(KEY, b"x", "image/jpeg"),
         "put of many parts": lambda: store.put(KEY, bytes(20_000_000), "image/jpeg"),
         "put_file": lambda: store.put_file(KEY, file, "image/jpeg"),
-        "get": lambda: store.get(KEY, bytes_max=5),
+        "get": lambda: store.get(KEY, bytes_max=100_000),
         "delete": lambda: store.delete(KEY),
         "check": store.check,
     }
@@ -227,3 +227,9 @@ def test_what_no_row_speaks_of_or_is_damaged_is_set_aside(tmp_path: Path, caplog
     assert again.get("a/waits.jpg", hashlib.sha256(b"other").hexdigest()) is None
     assert (tmp_path / "aside" / "a~waits.jpg-1").read_bytes() == b"waits"
     assert [path.name for path in tmp_path.iterdir()] == ["aside"]
+
+
+def test_an_answer_that_names_no_object_is_not_taken_for_stored() -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlogin"
+    with RawServer(saying(page)) as proxy, pytest.raises(StoreUnavailable, match="names no object"):
+        at(proxy).put(KEY, b"picture", "image/jpeg")
