@@ -23,9 +23,10 @@ import cv2
 import numpy as np
 
 from imaging.ultrasound.geometry import whole
-from imaging.ultrasound.models import Ultrasound, UltrasoundRules
+from imaging.ultrasound.models import Ultrasound
 from imaging.ultrasound.record import Record
 from inference.runtime import open_session
+from tests import rules
 from tests.ultrasound import SIDE, Graph, ellipse, record, save
 
 BATCHES = (1, 8, 32)
@@ -75,7 +76,7 @@ def rates(contenders: Mapping[str, Callable[[], int]], rounds: int) -> dict[str,
 
 def measured(task: str, batch: int, paths: list[Path], model: Path, rounds: int) -> dict[str, list[float]]:
     head, dataset = ("seg", "CAMUS") if task == "segmentation" else ("cls_2", "BUSI")
-    engine = Ultrasound(UltrasoundRules(model=model, device="cpu", threads=THREADS, batch_max=batch))
+    engine = Ultrasound(rules.ultrasound(model=model, device="cpu", threads=THREADS, batch_max=batch))
     engine.load()
     records = [Record(**record(task, dataset))] * len(paths)
     session = open_session(model, device="cpu", threads=THREADS)

@@ -71,11 +71,11 @@ def _digest(secret: str, time_s: str, body: bytes) -> str:
 class WebhookRules:
     """hosts: host (the scheme's own port) or host:port. allow_http: to other machines too."""
 
-    secret: str | None = field(repr=False, default=None)
-    hosts: tuple[str, ...] = ()
-    ca_file: Path | None = None
-    timeout_s: float = 10.0
-    allow_http: bool = False
+    secret: str | None = field(repr=False)
+    hosts: tuple[str, ...]
+    ca_file: Path | None
+    timeout_s: float
+    allow_http: bool
 
 
 class Webhook:

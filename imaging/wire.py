@@ -66,9 +66,9 @@ class Wire:
         section: str,
         *,
         off_loop: OffLoop = here,
-        connect_timeout_s: float = 10.0,
-        timeout_s: float = 60.0,
-        ca_file: Path | None = None,
+        connect_timeout_s: float,
+        timeout_s: float,
+        ca_file: Path | None,
         answer_max: int = 4 * 2**20,
     ) -> None:
         """timeout_s: of a whole call, unless the call says otherwise. Raises InputInvalid of an unusable ca_file."""

@@ -19,9 +19,29 @@ from daemon.assembly.speech import (
     sphinx_rules_of,
 )
 from daemon.config import CameraSettings, Settings
+from daemon.config.imaging import RetinaSettings
 from daemon.config.sections import ModelSettings
 from daemon.config.speech import BaiduSettings, EspeakSettings, SherpaSettings, SpeechSettings, SphinxSettings
+from daemon.imaging.fundus.setup import fundus_rules_of
+from daemon.imaging.pathology.setup import cos_rules_of, pathology_rules_of
+from daemon.imaging.retina.setup import (
+    azure_rules_of,
+    gcs_rules_of,
+    retina_rules_of,
+    s3_rules_of,
+    webhook_rules_of,
+)
+from daemon.imaging.ultrasound.setup import ultrasound_rules_of
 from daemon.services.observe import ObserveRules
+from imaging.buckets.azure import AzureRules
+from imaging.buckets.gcs import GcsRules
+from imaging.buckets.s3 import S3Rules
+from imaging.cos.credentials import CosCredentials, CosRules
+from imaging.fundus.client import FundusRules
+from imaging.pathology.answers import PathologyRules
+from imaging.retina.contract import RetinaRules
+from imaging.ultrasound.models import UltrasoundRules
+from imaging.webhook import WebhookRules
 from inference.model import Model
 from inference.sightings import Rules
 from speech.audio import AudioRules
@@ -78,3 +98,40 @@ def baidu(app_id: str, api_key: str, secret_key: str, token_url: str, **changes:
         app_id=app_id, api_key=SecretStr(api_key), secret_key=SecretStr(secret_key), token_url=token_url
     )
     return replace(baidu_rules_of(said), **changes)
+
+
+def pathology(**changes: Any) -> PathologyRules:
+    return replace(pathology_rules_of(Settings()), **changes)
+
+
+def cos(bucket: str, region: str, **changes: Any) -> CosRules:
+    given = CosCredentials(secret_id="", secret_key="", session_token="", expires_at=None, bucket=bucket, region=region)
+    return replace(cos_rules_of(Settings(), given), **changes)
+
+
+def fundus(**changes: Any) -> FundusRules:
+    return replace(fundus_rules_of(Settings()), **changes)
+
+
+def retina(**changes: Any) -> RetinaRules:
+    return replace(retina_rules_of(RetinaSettings()), **changes)
+
+
+def webhook(**changes: Any) -> WebhookRules:
+    return replace(webhook_rules_of(RetinaSettings()), **changes)
+
+
+def gcs(**changes: Any) -> GcsRules:
+    return replace(gcs_rules_of(RetinaSettings()), **changes)
+
+
+def s3(**changes: Any) -> S3Rules:
+    return replace(s3_rules_of(RetinaSettings()), **changes)
+
+
+def azure(**changes: Any) -> AzureRules:
+    return replace(azure_rules_of(RetinaSettings()), **changes)
+
+
+def ultrasound(**changes: Any) -> UltrasoundRules:
+    return replace(ultrasound_rules_of(Settings()), **changes)

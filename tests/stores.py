@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from minio import Minio
 
-from imaging.buckets.azure import AzureBuckets, AzureRules
-from imaging.buckets.gcs import GcsBuckets, GcsRules
-from imaging.buckets.s3 import S3Buckets, S3Rules
+from imaging.buckets.azure import AzureBuckets
+from imaging.buckets.gcs import GcsBuckets
+from imaging.buckets.s3 import S3Buckets
 from imaging.buckets.store import BucketObject, Buckets
+from tests import rules
 from tests.servers import azurite
 from tests.servers.azurite import ACCOUNT_KEY, AzuriteServer, connection
 from tests.servers.gcs import GcsServer
@@ -48,11 +49,11 @@ class Store:
         at = port or self.port
         bounds: dict[str, Any] = {"timeout_s": timeout_s, "connect_timeout_s": 5.0}
         if self.name == "gcs":
-            return GcsBuckets(GcsRules(endpoint=f"http://127.0.0.1:{at}", **bounds))
+            return GcsBuckets(rules.gcs(endpoint=f"http://127.0.0.1:{at}", **bounds))
         if self.name == "azure":
-            return AzureBuckets(AzureRules(connection_string=connection(at, secret or ACCOUNT_KEY), **bounds))
-        rules = S3Rules(endpoint=f"127.0.0.1:{at}", access_key=ACCESS_KEY, secret_key=secret or SECRET_KEY, **bounds)
-        return S3Buckets(replace(rules, secure=False))
+            return AzureBuckets(rules.azure(connection_string=connection(at, secret or ACCOUNT_KEY), **bounds))
+        keys = {"access_key": ACCESS_KEY, "secret_key": secret or SECRET_KEY}
+        return S3Buckets(rules.s3(endpoint=f"127.0.0.1:{at}", secure=False, **keys, **bounds))
 
 
 def started(name: str, folder: Path, stack: ExitStack) -> Store:

@@ -10,6 +10,7 @@ import pytest
 
 from imaging.cos.slide import CosCredentials, CosRules, Uploaded, file_md5, slide_key, upload
 from imaging.errors import Stopped
+from tests import rules
 from tests.servers.cos import CosServer
 
 MIB = 2**20
@@ -71,14 +72,14 @@ def built(server: CosServer, folder: Path, size: int) -> World:
             file.write(os.urandom(min(MIB, size - offset)))
     md5 = file_md5(slide, stop=threading.Event())
     key = slide_key("20260102", "测试 医院", md5, slide.name)
-    rules = CosRules(
+    known = rules.cos(
         bucket=server.bucket,
         region=server.region,
         endpoint=f"127.0.0.1:{server.port}",
         secure=False,
         part_size_mib=1,
     )
-    return World(server, folder, slide, md5, key, rules)
+    return World(server, folder, slide, md5, key, known)
 
 
 def stopped_after(world: World, parts: int) -> None:

@@ -133,14 +133,17 @@ def store_of(settings: Settings) -> ObjectStore:
 
 
 def objects_of(settings: Settings, unit: Unit, health: Health) -> Objects:
+    spool = Spool(settings.objects.spool, bytes_max=settings.objects.spool_mib << 20)
+    return Objects(unit, store_of(settings), spool, health, retention_of(settings))
+
+
+def retention_of(settings: Settings) -> Retention:
     objects = settings.objects
-    retention = Retention(
+    return Retention(
         age=timedelta(days=objects.retention_days) if objects.retention_days else None,
         bytes_max=int(objects.retention_gib * 2**30) if objects.retention_gib else None,
         archived_only=settings.database.url is not None,
     )
-    spool = Spool(objects.spool, bytes_max=objects.spool_mib << 20)
-    return Objects(unit, store_of(settings), spool, health, retention)
 
 
 def evidence_rules_of(settings: Settings) -> EvidenceRules:

@@ -31,9 +31,9 @@ _BLOCK = 4 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AzureRules:
-    connection_string: str | None = field(repr=False, default=None)
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
+    connection_string: str | None = field(repr=False)
+    timeout_s: float
+    connect_timeout_s: float
 
 
 class AzureBuckets:

@@ -39,10 +39,10 @@ _PAGE = 1000
 class GcsRules:
     """credentials_file: of a service account; None goes with an endpoint that asks for none."""
 
-    credentials_file: Path | None = None
-    endpoint: str | None = None
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
+    credentials_file: Path | None
+    endpoint: str | None
+    timeout_s: float
+    connect_timeout_s: float
 
 
 class GcsBuckets:

@@ -35,13 +35,13 @@ _CHUNK = 256 * 2**10
 class S3Rules:
     """endpoint: host or host:port."""
 
-    endpoint: str | None = None
-    access_key: str | None = field(repr=False, default=None)
-    secret_key: str | None = field(repr=False, default=None)
-    region: str | None = None
-    secure: bool = True
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
+    endpoint: str | None
+    access_key: str | None = field(repr=False)
+    secret_key: str | None = field(repr=False)
+    region: str | None
+    secure: bool
+    timeout_s: float
+    connect_timeout_s: float
 
 
 class S3Buckets:

@@ -58,6 +58,10 @@ class CosCredentials:
         return self.expires_at is None or now + timedelta(seconds=reserve_s) < self.expires_at
 
 
+# What no site chooses of the rules.
+ATTEMPTS = 5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CosRules:
     """endpoint: host or host:port that is connected to, and whose certificate counts, in the place of the bucket's own.
@@ -68,14 +72,14 @@ class CosRules:
 
     bucket: str
     region: str
-    endpoint: str | None = None
-    secure: bool = True
-    ca_file: Path | None = None
-    part_size_mib: int = 8
-    threads: int = 4
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
-    attempts: int = 5
+    endpoint: str | None
+    secure: bool
+    ca_file: Path | None
+    part_size_mib: int
+    threads: int
+    timeout_s: float
+    connect_timeout_s: float
+    attempts: int
 
 
 def _levels(body: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,8 @@ from imaging.wire import OffLoop, Reply, Wire, checked_url, here
 
 _QUERY_ATTEMPTS = 3
 _ANSWER_MAX = 32 * 2**20
+# Before a failed query is asked again, and twice that before the last; no site chooses it.
+RETRY_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +37,19 @@ class FundusRules:
     allow_http: to another machine; http to this one needs no leave.
     """
 
-    base_url: str | None = None
-    allow_http: bool = False
-    ca_file: Path | None = None
-    app_id: str | None = None
-    token: str | None = field(default=None, repr=False)
-    app_id_45: str | None = None
-    token_45: str | None = field(default=None, repr=False)
-    connect_timeout_s: float = 10.0
-    timeout_s: float = 120.0
-    poll_interval_s: float = 10.0
-    polls_max: int = 30
-    polls_max_45: int = 18
-    # Before a failed query is asked again, and twice that before the last.
-    retry_wait_s: float = 0.5
+    base_url: str | None
+    allow_http: bool
+    ca_file: Path | None
+    app_id: str | None
+    token: str | None = field(repr=False)
+    app_id_45: str | None
+    token_45: str | None = field(repr=False)
+    connect_timeout_s: float
+    timeout_s: float
+    poll_interval_s: float
+    polls_max: int
+    polls_max_45: int
+    retry_wait_s: float
 
     @property
     def http_host(self) -> str | None:

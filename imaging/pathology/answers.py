@@ -38,23 +38,21 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 class PathologyRules:
     """Where the back end is and how it is spoken to. Each URL is its own, or base_url with the path of PATHS.
 
-    diseases: the ids that the site allows, with their names. retry_s: the first wait before asking again; the second
-    is twice that.
+    diseases: the ids that the site allows, with their names.
     """
 
-    base_url: str | None = None
-    login_url: str | None = None
-    credentials_url: str | None = None
-    callback_url: str | None = None
-    create_url: str | None = None
-    list_url: str | None = None
-    auth_scheme: str = "Bearer"
-    allow_http: bool = False
-    ca_file: Path | None = None
-    connect_timeout_s: float = 10.0
-    timeout_s: float = 60.0
-    retry_s: float = 1.0
-    diseases: Mapping[str, str] = field(default_factory=lambda: {"6": "通用组织切片", "14": "消化道活检AI"})
+    base_url: str | None
+    login_url: str | None
+    credentials_url: str | None
+    callback_url: str | None
+    create_url: str | None
+    list_url: str | None
+    auth_scheme: str
+    allow_http: bool
+    ca_file: Path | None
+    connect_timeout_s: float
+    timeout_s: float
+    diseases: Mapping[str, str]
 
     def url(self, key: str) -> str:
         """key: one of PATHS. Raises NotConfigured, and InputInvalid of one that no password may travel to."""

@@ -20,6 +20,8 @@ from imaging.wire import Wire
 T = TypeVar("T")
 NAME = "病理平台"
 ATTEMPTS = 3
+# Before a call is asked again; the second wait is twice that.
+_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +154,9 @@ class Pathology:
             on=on,
             attempts=ATTEMPTS,
             timeout=None,
-            wait_initial=self.rules.retry_s,
-            wait_max=4 * self.rules.retry_s,
-            wait_jitter=self.rules.retry_s / 2,
+            wait_initial=_RETRY_S,
+            wait_max=4 * _RETRY_S,
+            wait_jitter=_RETRY_S / 2,
         )
         async for attempt in retries:
             with attempt:

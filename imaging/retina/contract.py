@@ -35,25 +35,25 @@ _SLACK = 1e-3
 class RetinaRules:
     """The model's part of [imaging.retina]; labels: one for each score, in its order."""
 
-    server_url: str | None = None
-    protocol: Literal["grpc", "http"] = "grpc"
-    model_name: str | None = None
-    model_version: str = ""
-    model_path: Path | None = None
-    device: Device = "auto"
-    allow_http: bool = False
-    ca_file: Path | None = None
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
-    labels: tuple[str, ...] = ()
-    width: int | None = None
-    height: int | None = None
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    activation: Activation = "none"
-    batch_max: int = 8
-    requests_max: int = 4
-    slices_max: int = 512
+    server_url: str | None
+    protocol: Literal["grpc", "http"]
+    model_name: str | None
+    model_version: str
+    model_path: Path | None
+    device: Device
+    allow_http: bool
+    ca_file: Path | None
+    timeout_s: float
+    connect_timeout_s: float
+    labels: tuple[str, ...]
+    width: int | None
+    height: int | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    activation: Activation
+    batch_max: int
+    requests_max: int
+    slices_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ after the other and seen through windows (ultrasound_geometry); windows of diffe
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +31,15 @@ _SEEN_MIN = 0.7
 class UltrasoundRules:
     """model: one for everything. models: of one data set, its segmentation and its classification."""
 
-    model: Path | None = None
-    segmentation_model: Path | None = None
-    classification_model: Path | None = None
-    classification_model_4: Path | None = None
-    models: Mapping[str, tuple[Path | None, Path | None]] = field(default_factory=dict)
-    device: Device = "auto"
-    threads: int = 2
-    batch_max: int = 16
-    pixels_max: int = 50_000_000
+    model: Path | None
+    segmentation_model: Path | None
+    classification_model: Path | None
+    classification_model_4: Path | None
+    models: Mapping[str, tuple[Path | None, Path | None]]
+    device: Device
+    threads: int
+    batch_max: int
+    pixels_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from imaging.errors import ImagingError, InputForbidden, InputInvalid, NotConfigured, Refused, Unclear, Unreachable
-from imaging.webhook import SIGNATURE_HEADER, Webhook, WebhookRules, sign, verified
+from imaging.webhook import SIGNATURE_HEADER, Webhook, sign, verified
+from tests import rules
 from tests.servers import webhooks
 from tests.servers.proxy import FaultProxy
 from tests.servers.webhooks import Fault, WebhookServer, signature_problem
@@ -33,12 +34,12 @@ def receiver() -> Iterator[WebhookServer]:
         yield server
 
 
-def webhook(*hosts: str, secret: str | None = SECRET, **rules: Any) -> Webhook:
-    return Webhook(WebhookRules(secret=secret, hosts=hosts, **{"timeout_s": TIMEOUT_S} | rules))
+def webhook(*hosts: str, secret: str | None = SECRET, **changes: Any) -> Webhook:
+    return Webhook(rules.webhook(secret=secret, hosts=hosts, **{"timeout_s": TIMEOUT_S} | changes))
 
 
-async def deliver(receiver: WebhookServer, *, attempt: int = 1, url: str = "", **rules: Any) -> None:
-    sender = webhook(receiver.host, **rules)
+async def deliver(receiver: WebhookServer, *, attempt: int = 1, url: str = "", **changes: Any) -> None:
+    sender = webhook(receiver.host, **changes)
     try:
         await sender.send(url or receiver.url, BODY, delivery_id="d-1", attempt=attempt, at=datetime.now(UTC))
     finally:
@@ -425,7 +426,7 @@ async def test_secret_and_address_are_printed_nowhere(
     caplog.set_level(logging.DEBUG)
     # As daemon/log.py has it.
     caplog.set_level(logging.WARNING, "httpx")
-    told = [repr(WebhookRules(secret=SECRET))]
+    told = [repr(rules.webhook(secret=SECRET))]
     url = receiver.url + "?token=token-of-the-receiver"
     receiver.next(Fault(status=500), Fault(status=400), Fault(status=302, headers={"Location": url}), webhooks.RESET)
     for _ in range(5):

@@ -30,7 +30,7 @@ def is_fundus_configured(settings: Settings) -> bool:
 
 
 def fundus_rules_of(settings: Settings) -> "FundusRules":
-    from imaging.fundus.client import FundusRules
+    from imaging.fundus.client import RETRY_WAIT_S, FundusRules
 
     fundus = settings.imaging.fundus
     return FundusRules(
@@ -46,6 +46,7 @@ def fundus_rules_of(settings: Settings) -> "FundusRules":
         poll_interval_s=fundus.poll_interval_s,
         polls_max=fundus.polls_max,
         polls_max_45=fundus.polls_max_45,
+        retry_wait_s=RETRY_WAIT_S,
     )
 
 

@@ -29,15 +29,16 @@ from imaging.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
+# Lines that are worked on at a time.
+_AT_ONCE = 8
 _BACKOFF = Backoff(initial_s=2.0, max_s=300.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRules:
-    """at_once: lines that are worked on at a time. retry_for: from when the job had ended."""
+    """retry_for: from when the job had ended."""
 
-    at_once: int = 8
-    retry_for: timedelta = timedelta(hours=24)
+    retry_for: timedelta
 
 
 class Deliveries:
@@ -70,7 +71,7 @@ class Deliveries:
     async def _start_due(self) -> float | None:
         """Send what is due; returns how long until the next one is. Raises LedgerUnavailable."""
         wait_s: float | None = None
-        while len(self._at_work) < self._rules.at_once:
+        while len(self._at_work) < _AT_ONCE:
             async with self._unit.read() as tx:
                 delivery = await tx.deliveries.next_due(list(self._at_work))
             if delivery is None:

@@ -47,7 +47,7 @@ class RunRules:
     """workers: jobs at once. retry_for: how long a step is tried again, from its first attempt."""
 
     workers: int
-    retry_for: timedelta = timedelta(hours=24)
+    retry_for: timedelta
 
 
 class JobRunner:

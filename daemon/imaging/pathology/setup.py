@@ -54,6 +54,7 @@ def pathology_rules_of(settings: Settings) -> "PathologyRules":
 
 def cos_rules_of(settings: Settings, credentials: "CosCredentials") -> "CosRules":
     """What the site configures comes before what the answer with the credentials names. Raises NotConfigured."""
+    from imaging.cos.credentials import ATTEMPTS
     from imaging.cos.slide import CosRules
     from imaging.errors import NotConfigured
 
@@ -74,6 +75,7 @@ def cos_rules_of(settings: Settings, credentials: "CosCredentials") -> "CosRules
         threads=pathology.upload_threads,
         timeout_s=pathology.timeout_s,
         connect_timeout_s=pathology.connect_timeout_s,
+        attempts=ATTEMPTS,
     )
 
 

@@ -1,7 +1,7 @@
 """What clients of the retina back end ask for, checked whole before anything is queued: what is queued can run."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ class Store:
     name: str
     input: str | None
     output: str | None
-    allowed: Collection[str] = field(default_factory=frozenset)
+    allowed: Collection[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from daemon.imaging.jobs.jobs import Imaging
     from daemon.imaging.retina.desk import RetinaDesk
     from daemon.imaging.retina.job import ConfiguredBuckets, RetinaGateway
+    from imaging.buckets.azure import AzureRules
+    from imaging.buckets.gcs import GcsRules
+    from imaging.buckets.s3 import S3Rules
     from imaging.buckets.store import Buckets
     from imaging.retina.analysis import Retina
+    from imaging.retina.contract import RetinaRules
 
 
 def retina_back_end(site: Site) -> BackEnd:
@@ -51,10 +55,15 @@ def is_retina_configured(settings: Settings) -> bool:
 
 def retina_of(settings: Settings) -> "Retina":
     """Nothing is loaded and nothing is connected."""
-    from imaging.retina.analysis import Retina, RetinaRules
+    from imaging.retina.analysis import Retina
 
-    retina = settings.imaging.retina
-    rules = RetinaRules(
+    return Retina(retina_rules_of(settings.imaging.retina), off_loop=off_loop)
+
+
+def retina_rules_of(retina: RetinaSettings) -> "RetinaRules":
+    from imaging.retina.contract import RetinaRules
+
+    return RetinaRules(
         server_url=retina.server_url,
         protocol=retina.protocol,
         model_name=retina.model_name,
@@ -75,20 +84,21 @@ def retina_of(settings: Settings) -> "Retina":
         requests_max=retina.requests_max,
         slices_max=retina.slices_max,
     )
-    return Retina(rules, off_loop=off_loop)
 
 
 def webhook_of(settings: Settings) -> Webhook:
     """What was promised is owed even where the back end is no longer configured."""
-    retina = settings.imaging.retina
-    rules = WebhookRules(
+    return Webhook(webhook_rules_of(settings.imaging.retina))
+
+
+def webhook_rules_of(retina: RetinaSettings) -> WebhookRules:
+    return WebhookRules(
         secret=retina.webhook_secret.get_secret_value() if retina.webhook_secret else None,
         hosts=tuple(retina.webhook_hosts),
         ca_file=retina.webhook_ca_file,
         timeout_s=retina.webhook_timeout_s,
         allow_http=retina.allow_http,
     )
-    return Webhook(rules)
 
 
 def buckets_of(settings: Settings) -> "ConfiguredBuckets":
@@ -100,7 +110,7 @@ def buckets_of(settings: Settings) -> "ConfiguredBuckets":
     if retina.bucket_store == "s3" and retina.s3_endpoint:
         stores["s3"] = _s3(retina)
     if retina.azure_connection_string is not None:
-        stores["azure"] = _azure(retina, retina.azure_connection_string.get_secret_value())
+        stores["azure"] = _azure(retina)
     return ConfiguredBuckets(stores)
 
 
@@ -140,42 +150,54 @@ def _image_bytes_max(settings: Settings) -> int:
 
 
 def _gcs(retina: RetinaSettings) -> "Buckets":
-    from imaging.buckets.gcs import GcsBuckets, GcsRules
+    from imaging.buckets.gcs import GcsBuckets
 
-    return GcsBuckets(
-        GcsRules(
-            credentials_file=retina.gcs_credentials_file,
-            endpoint=retina.gcs_endpoint,
-            timeout_s=retina.timeout_s,
-            connect_timeout_s=retina.connect_timeout_s,
-        )
+    return GcsBuckets(gcs_rules_of(retina))
+
+
+def gcs_rules_of(retina: RetinaSettings) -> "GcsRules":
+    from imaging.buckets.gcs import GcsRules
+
+    return GcsRules(
+        credentials_file=retina.gcs_credentials_file,
+        endpoint=retina.gcs_endpoint,
+        timeout_s=retina.timeout_s,
+        connect_timeout_s=retina.connect_timeout_s,
     )
 
 
 def _s3(retina: RetinaSettings) -> "Buckets":
-    from imaging.buckets.s3 import S3Buckets, S3Rules
+    from imaging.buckets.s3 import S3Buckets
 
-    assert retina.s3_endpoint is not None
-    return S3Buckets(
-        S3Rules(
-            endpoint=retina.s3_endpoint,
-            access_key=retina.s3_access_key.get_secret_value() if retina.s3_access_key else None,
-            secret_key=retina.s3_secret_key.get_secret_value() if retina.s3_secret_key else None,
-            region=retina.s3_region,
-            secure=retina.s3_secure,
-            timeout_s=retina.timeout_s,
-            connect_timeout_s=retina.connect_timeout_s,
-        )
+    return S3Buckets(s3_rules_of(retina))
+
+
+def s3_rules_of(retina: RetinaSettings) -> "S3Rules":
+    from imaging.buckets.s3 import S3Rules
+
+    return S3Rules(
+        endpoint=retina.s3_endpoint,
+        access_key=retina.s3_access_key.get_secret_value() if retina.s3_access_key else None,
+        secret_key=retina.s3_secret_key.get_secret_value() if retina.s3_secret_key else None,
+        region=retina.s3_region,
+        secure=retina.s3_secure,
+        timeout_s=retina.timeout_s,
+        connect_timeout_s=retina.connect_timeout_s,
     )
 
 
-def _azure(retina: RetinaSettings, connection_string: str) -> "Buckets":
-    from imaging.buckets.azure import AzureBuckets, AzureRules
+def _azure(retina: RetinaSettings) -> "Buckets":
+    from imaging.buckets.azure import AzureBuckets
 
-    return AzureBuckets(
-        AzureRules(
-            connection_string=connection_string,
-            timeout_s=retina.timeout_s,
-            connect_timeout_s=retina.connect_timeout_s,
-        )
+    return AzureBuckets(azure_rules_of(retina))
+
+
+def azure_rules_of(retina: RetinaSettings) -> "AzureRules":
+    from imaging.buckets.azure import AzureRules
+
+    connection_string = retina.azure_connection_string
+    return AzureRules(
+        connection_string=connection_string.get_secret_value() if connection_string else None,
+        timeout_s=retina.timeout_s,
+        connect_timeout_s=retina.connect_timeout_s,
     )

@@ -24,6 +24,7 @@ from daemon.storage.database import Unit
 from imaging.ultrasound.files import Roots, UltrasoundFiles
 from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules
 from imaging.ultrasound.record import Record
+from tests import rules
 from tests.daemon.conftest import DaemonOn
 from tests.daemon.harness import Daemon
 from tests.daemon.imaging import ultrasound_room as room
@@ -541,7 +542,7 @@ async def test_one_call_works_some_wait_and_one_more_is_told_so(
     unit: Unit, tmp_path: Path, site: dict[str, str]
 ) -> None:
     model = Path(site["classification_model"])
-    engine, health = Slow(UltrasoundRules(classification_model=model, device="cpu", threads=1)), Health()
+    engine, health = Slow(rules.ultrasound(classification_model=model, device="cpu", threads=1)), Health()
     roots = Roots(data=Path(site["data_dir"]), uploads=tmp_path / "api_in", outputs=tmp_path / "api_out")
     files = UltrasoundFiles(roots, bytes_max=1 << 20, pixels_max=1_000_000)
     desk = UltrasoundDesk(

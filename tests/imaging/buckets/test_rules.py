@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.buckets.azure import AzureBuckets, AzureRules
-from imaging.buckets.gcs import GcsBuckets, GcsRules
-from imaging.buckets.s3 import S3Buckets, S3Rules
+from imaging.buckets.azure import AzureBuckets
+from imaging.buckets.gcs import GcsBuckets
+from imaging.buckets.s3 import S3Buckets
 from imaging.buckets.store import Buckets, allowed_bucket, checked_location, natural
 from imaging.errors import InputForbidden, InputInvalid, NotConfigured
+from tests import rules
 from tests.waiting import DEADLINE_S
 
 READ = {
@@ -147,10 +148,10 @@ def test_any_keys_have_an_order(keys: list[str]) -> None:
 
 def test_what_is_not_configured_is_named() -> None:
     cases: list[tuple[Buckets, str]] = [
-        (GcsBuckets(GcsRules()), "imaging.retina.gcs_credentials_file"),
-        (AzureBuckets(AzureRules(connection_string="")), "imaging.retina.azure_connection_string"),
-        (S3Buckets(S3Rules()), "imaging.retina.s3_endpoint"),
-        (S3Buckets(S3Rules(endpoint="s3.example", access_key="a")), "imaging.retina.s3_secret_key"),
+        (GcsBuckets(rules.gcs()), "imaging.retina.gcs_credentials_file"),
+        (AzureBuckets(rules.azure(connection_string="")), "imaging.retina.azure_connection_string"),
+        (S3Buckets(rules.s3()), "imaging.retina.s3_endpoint"),
+        (S3Buckets(rules.s3(endpoint="s3.example", access_key="a")), "imaging.retina.s3_secret_key"),
     ]
     for buckets, key in cases:
         with pytest.raises(NotConfigured, match=key):
@@ -172,7 +173,7 @@ _KEY = "SECRETKEYSECRETKEYSECRETKEYSECRE"
     ],
 )
 def test_a_connection_string_that_is_none_or_not_safe_is_refused(connection: str) -> None:
-    buckets = AzureBuckets(AzureRules(connection_string=connection))
+    buckets = AzureBuckets(rules.azure(connection_string=connection))
     with pytest.raises(InputInvalid, match=r"imaging\.retina\.azure_connection_string") as caught:
         buckets.check("oct")
     assert _KEY not in str(caught.value)
@@ -180,10 +181,10 @@ def test_a_connection_string_that_is_none_or_not_safe_is_refused(connection: str
 
 
 def test_plain_http_leads_to_this_machine_only(tmp_path: Path) -> None:
-    gcs = GcsBuckets(GcsRules(endpoint="http://gcs.example"))
+    gcs = GcsBuckets(rules.gcs(endpoint="http://gcs.example"))
     with pytest.raises(InputInvalid, match=r"imaging\.retina\.gcs_endpoint"):
         gcs.check("oct")
-    s3 = S3Buckets(S3Rules(endpoint="s3.example:9000", access_key="a", secret_key="b", secure=False))
+    s3 = S3Buckets(rules.s3(endpoint="s3.example:9000", access_key="a", secret_key="b", secure=False))
     with pytest.raises(InputInvalid, match=r"imaging\.retina\.s3_endpoint"):
         s3.check("oct")
 
@@ -204,7 +205,7 @@ def test_plain_http_leads_to_this_machine_only(tmp_path: Path) -> None:
 def test_a_credentials_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "gcs.json"
     path.write_bytes(content)
-    buckets = GcsBuckets(GcsRules(credentials_file=path))
+    buckets = GcsBuckets(rules.gcs(credentials_file=path))
     with pytest.raises(InputInvalid, match=r"imaging\.retina\.gcs_credentials_file") as caught:
         buckets.check("oct")
     assert _KEY not in str(caught.value)
@@ -212,13 +213,13 @@ def test_a_credentials_file_that_is_none_is_named(tmp_path: Path, content: bytes
 
 def test_a_credentials_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"gcs_credentials_file"):
-        GcsBuckets(GcsRules(credentials_file=tmp_path / "missing.json")).check("oct")
+        GcsBuckets(rules.gcs(credentials_file=tmp_path / "missing.json")).check("oct")
 
 
 def test_rules_do_not_print_their_secrets() -> None:
-    rules = [AzureRules(connection_string=_KEY), S3Rules(access_key=_KEY, secret_key=_KEY)]
+    told = [rules.azure(connection_string=_KEY), rules.s3(access_key=_KEY, secret_key=_KEY)]
 
-    assert _KEY not in repr(rules)
+    assert _KEY not in repr(told)
 
 
 def test_the_sdks_are_not_imported_before_they_are_needed() -> None:

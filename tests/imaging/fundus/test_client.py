@@ -32,6 +32,7 @@ from imaging.fundus.client import FundusClient, FundusRules
 from imaging.fundus.study import EyeImage, Study, Way, eye_of_name, new_study_id, plan
 from imaging.fundus.terms import AiType, Camera, Eye
 from imaging.pictures import Kind, Picture, check_picture
+from tests import rules
 from tests.servers import fundus as far
 from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, FundusServer
 from tests.servers.fundus_answers import answer_45, ultra_wide_answer
@@ -47,8 +48,8 @@ def server() -> Iterator[FundusServer]:
         yield running
 
 
-def rules(server: FundusServer, **changes: object) -> FundusRules:
-    known = FundusRules(
+def rules_for(server: FundusServer, **changes: object) -> FundusRules:
+    known = rules.fundus(
         base_url=server.url,
         app_id=APP_ID,
         token=TOKEN,
@@ -83,7 +84,7 @@ def of_size(size: int, name: str = "a_L.jpg") -> EyeImage:
 async def test_one_small_picture_goes_up_in_json(server: FundusServer, tmp_path: Path) -> None:
     path = jpeg(tmp_path / "p_OD.jpg")
     sent = study(path, patient_id="p1", patient_name="张三", gender=2, birthday=date(1980, 1, 2))
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         assert await client.submit(sent) is Way.BASE64
 
     kept = server.studies[sent.study_id]
@@ -107,7 +108,7 @@ async def test_one_small_picture_goes_up_in_json(server: FundusServer, tmp_path:
 async def test_three_pictures_go_up_together_in_their_order(server: FundusServer, tmp_path: Path) -> None:
     paths = [jpeg(tmp_path / name, colour) for name, colour in (("a_L.jpg", 10), ("b_R.jpg", 20), ("c.jpg", 30))]
     sent = study(*paths)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         await client.submit(sent)
 
     images = server.studies[sent.study_id].images
@@ -126,7 +127,7 @@ async def test_sixty_megabytes_are_streamed_as_a_file(server: FundusServer, tmp_
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     tracemalloc.start()
     try:
-        async with FundusClient(rules(server)) as client:
+        async with FundusClient(rules_for(server)) as client:
             assert await client.submit(sent) is Way.FILE
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -145,7 +146,7 @@ async def test_the_camera_is_not_declared_unless_it_is_known(server: FundusServe
     with path.open("ab") as file:
         file.truncate(6 * 2**20)
     sent = study(path)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         await client.submit(sent)
 
     assert server.studies[sent.study_id].fields["cameraType"] == "0"
@@ -154,7 +155,7 @@ async def test_the_camera_is_not_declared_unless_it_is_known(server: FundusServe
 async def test_45_degrees_go_up_with_their_own_credential_and_name(server: FundusServer, tmp_path: Path) -> None:
     sent = study(jpeg(tmp_path / "a_R.jpg"), ai_type=AiType.GLAUCOMA)
     server.answer = answer_45([{"status": 200, "eyeCategory": 1, "aiResult": "未见明显青光眼"}], None)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         await client.submit(sent)
         found = await client.wait_for(sent.study_id, AiType.GLAUCOMA)
 
@@ -263,7 +264,7 @@ async def test_three_times_processing_then_a_result(server: FundusServer, tmp_pa
     sent = study(jpeg(tmp_path / "a_L.jpg"))
     server.next("query", *[far.PROCESSING] * 3)
     seen: list[tuple[int, int]] = []
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         await client.submit(sent)
         found = await client.wait_for(
             sent.study_id, WIDE, on_processing=lambda state, poll, polls: seen.append((poll, polls))
@@ -281,7 +282,7 @@ async def test_three_times_processing_then_a_result(server: FundusServer, tmp_pa
 @pytest.mark.parametrize(("ai_type", "polls"), [(WIDE, 4), (AiType.GLAUCOMA, 2)])
 async def test_the_last_poll_is_the_last(server: FundusServer, ai_type: AiType, polls: int) -> None:
     server.next("query", *[far.PROCESSING] * 10)
-    async with FundusClient(rules(server, polls_max=4, polls_max_45=2)) as client:
+    async with FundusClient(rules_for(server, polls_max=4, polls_max_45=2)) as client:
         found = await client.wait_for("uw_1", ai_type)
 
     assert isinstance(found, Processing)
@@ -291,7 +292,7 @@ async def test_the_last_poll_is_the_last(server: FundusServer, ai_type: AiType, 
 
 async def test_no_report_is_wanted_where_none_is_asked_for(server: FundusServer, tmp_path: Path) -> None:
     sent = study(jpeg(tmp_path / "a_L.jpg"))
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         await client.submit(sent)
         await client.query(sent.study_id, WIDE, need_report=False)
     assert server.queries[0]["needReport"] == 0
@@ -317,7 +318,7 @@ async def test_every_code_is_its_own_error_in_chinese(
     fault = Fault(code=code, message="as they\x1b[31m say")
     server.next("upload", fault)
     server.next("query", *[fault] * 3)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         for call in (client.submit(sent), client.query(sent.study_id, WIDE)):
             with pytest.raises(kind, match=what.replace(" say", ".* say")) as caught:
                 await call
@@ -329,7 +330,7 @@ async def test_every_code_is_its_own_error_in_chinese(
 
 async def test_a_study_that_is_there_already_is_not_sent_twice(server: FundusServer, tmp_path: Path) -> None:
     server.next("upload", Fault(code=30008))
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         with pytest.raises(Refused, match="正在处理中") as caught:
             await client.submit(study(jpeg(tmp_path / "a.jpg")))
     assert caught.value.code == "30008"
@@ -338,20 +339,20 @@ async def test_a_study_that_is_there_already_is_not_sent_twice(server: FundusSer
 @pytest.mark.parametrize("code", [0, 1, 90001])
 async def test_a_service_that_is_not_open_is_told_as_such(server: FundusServer, code: int) -> None:
     server.next("query", Fault(code=code, message="请联系 help@vendor.example 开通服务"))
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         with pytest.raises(Refused, match="此 APP-ID 未开通“超广角多病种”") as caught:
             await client.query("uw_1", WIDE)
     assert "@" not in caught.value.message
 
 
 async def test_a_wrong_token_is_refused_by_the_server(server: FundusServer, tmp_path: Path) -> None:
-    async with FundusClient(rules(server, token="wrong")) as client:
+    async with FundusClient(rules_for(server, token="wrong")) as client:
         with pytest.raises(Unauthorized, match="签名"):
             await client.submit(study(jpeg(tmp_path / "a.jpg")))
 
 
 async def test_the_credential_of_the_other_service_gets_no_result(server: FundusServer) -> None:
-    swapped = rules(server, app_id=APP_ID_45, token=TOKEN_45)
+    swapped = rules_for(server, app_id=APP_ID_45, token=TOKEN_45)
     async with FundusClient(swapped) as client:
         with pytest.raises(Refused, match="未开通"):
             await client.query("uw_1", WIDE)
@@ -377,7 +378,7 @@ LATE = {"a stall": far.STALL, "a trickle": far.TRICKLE}
 @pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
 async def test_a_query_is_asked_twice_more_and_then_unclear(server: FundusServer, fault: Fault) -> None:
     server.studies["uw_1"] = far.Kept("upload", APP_ID, {})
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         server.next("query", fault, fault)
         assert isinstance(await client.query("uw_1", WIDE), StudyAnswer)
         server.next("query", fault, fault, fault)
@@ -390,7 +391,7 @@ async def test_a_query_is_asked_twice_more_and_then_unclear(server: FundusServer
 @pytest.mark.parametrize("fault", [each for key, each in BROKEN.items() if not key.endswith("is none")])
 async def test_an_upload_is_not_repeated(server: FundusServer, tmp_path: Path, fault: Fault) -> None:
     server.next("upload", fault)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         with pytest.raises(Unclear):
             await client.submit(study(jpeg(tmp_path / "a.jpg")))
     assert server.calls["upload"] == 1
@@ -399,14 +400,14 @@ async def test_an_upload_is_not_repeated(server: FundusServer, tmp_path: Path, f
 @pytest.mark.parametrize("fault", LATE.values(), ids=LATE)
 async def test_who_is_late_is_left_at_the_deadline(server: FundusServer, tmp_path: Path, fault: Fault) -> None:
     server.next("upload", fault)
-    async with FundusClient(rules(server, timeout_s=LATE_S)) as client:
+    async with FundusClient(rules_for(server, timeout_s=LATE_S)) as client:
         with pytest.raises(Unclear, match="超时"):
             await client.submit(study(jpeg(tmp_path / "a.jpg")))
 
 
 async def test_a_query_has_a_quarter_of_the_time(server: FundusServer) -> None:
     server.next("query", *[far.STALL] * 3)
-    async with FundusClient(rules(server, timeout_s=LATE_S)) as client:
+    async with FundusClient(rules_for(server, timeout_s=LATE_S)) as client:
         with pytest.raises(Unclear, match="超时"):
             await client.query("uw_1", WIDE)
     assert server.calls["query"] == 3
@@ -414,14 +415,14 @@ async def test_a_query_has_a_quarter_of_the_time(server: FundusServer) -> None:
 
 async def test_an_answer_without_end_is_not_read_to_the_end(server: FundusServer) -> None:
     server.next("query", *[far.FLOOD] * 3)
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         with pytest.raises(Unclear, match="超过"):
             await client.query("uw_1", WIDE)
 
 
 async def test_what_nobody_listens_to_is_unreachable(tmp_path: Path) -> None:
     with FundusServer() as gone:
-        away = rules(gone)
+        away = rules_for(gone)
     async with FundusClient(away) as client:
         with pytest.raises(Unreachable):
             await client.submit(study(jpeg(tmp_path / "a.jpg")))
@@ -431,7 +432,7 @@ async def test_what_nobody_listens_to_is_unreachable(tmp_path: Path) -> None:
 async def test_an_unclear_upload_can_be_looked_up(server: FundusServer, tmp_path: Path, is_kept: bool) -> None:
     sent = study(jpeg(tmp_path / "a_R.jpg"))
     server.next("upload", replace(far.RESET, is_kept=is_kept))
-    async with FundusClient(rules(server)) as client:
+    async with FundusClient(rules_for(server)) as client:
         with pytest.raises(Unclear):
             await client.submit(sent)
         assert await client.was_received(sent.study_id, WIDE) is is_kept
@@ -442,7 +443,7 @@ async def test_an_unclear_upload_can_be_looked_up(server: FundusServer, tmp_path
 async def test_a_cancelled_wait_stops_at_once(server: FundusServer) -> None:
     server.next("query", *[far.PROCESSING] * 100)
     began = asyncio.Event()
-    async with FundusClient(rules(server, poll_interval_s=600.0)) as client:
+    async with FundusClient(rules_for(server, poll_interval_s=600.0)) as client:
         waiting = asyncio.create_task(client.wait_for("uw_1", WIDE, on_processing=lambda *_: began.set()))
         async with asyncio.timeout(DEADLINE_S):
             await began.wait()
@@ -466,7 +467,7 @@ async def test_a_cancelled_wait_stops_at_once(server: FundusServer) -> None:
 )
 async def test_what_is_not_configured_is_named(server: FundusServer, missing: str, ai_type: AiType) -> None:
     with pytest.raises(NotConfigured, match=rf"imaging\.fundus\.{missing}\b"):
-        async with FundusClient(rules(server, **{missing: None})) as client:
+        async with FundusClient(rules_for(server, **{missing: None})) as client:
             await client.query("uw_1", ai_type)
     assert server.calls["query"] == 0
 
@@ -474,14 +475,14 @@ async def test_what_is_not_configured_is_named(server: FundusServer, missing: st
 @pytest.mark.parametrize("url", ["http://fundus.example", "https://user:pw@fundus.example", "ftp://localhost", "x"])
 def test_an_address_that_would_give_pictures_away_is_refused(server: FundusServer, url: str) -> None:
     with pytest.raises(InputInvalid, match=r"imaging\.fundus\.base_url") as caught:
-        FundusClient(rules(server, base_url=url))
+        FundusClient(rules_for(server, base_url=url))
     assert "pw" not in str(caught.value)
 
 
 async def test_signatures_are_never_used_twice_even_within_one_millisecond(server: FundusServer) -> None:
     server.studies["uw_1"] = far.Kept("upload", APP_ID, {})
     frozen = time.time()
-    async with FundusClient(rules(server), clock=lambda: frozen) as client:
+    async with FundusClient(rules_for(server), clock=lambda: frozen) as client:
         await asyncio.gather(*(client.query("uw_1", WIDE) for _ in range(20)))
     assert server.refusals == []
 
@@ -491,7 +492,7 @@ async def test_token_and_signature_are_printed_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     sent = study(jpeg(tmp_path / "a.jpg"), patient_name="张三丰")
-    late = rules(server, timeout_s=LATE_S)
+    late = rules_for(server, timeout_s=LATE_S)
     told = [repr(late), repr(FundusClient(late))]
     echo = Fault(code=4711, message=f"token {TOKEN} signature {'ab' * 32}")
     async with FundusClient(late) as client:
@@ -520,4 +521,4 @@ def test_any_name_tells_some_eye(name: str) -> None:
 
 def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"imaging\.fundus\.ca_file"):
-        FundusClient(FundusRules(base_url="https://fundus.example", ca_file=tmp_path / "missing.pem"))
+        FundusClient(rules.fundus(base_url="https://fundus.example", ca_file=tmp_path / "missing.pem"))

@@ -29,13 +29,13 @@ from imaging.pathology.answers import (
     TOKEN_LASTS,
     WORDS,
     Diagnosis,
-    PathologyRules,
     Status,
     Token,
     moment,
     record_id,
 )
 from imaging.pathology.client import ATTEMPTS, Pathology
+from tests import rules
 from tests.servers import pathology as far
 from tests.servers.pathology import PASSWORD, USERNAME, Fault, PathologyServer
 
@@ -69,7 +69,7 @@ def server() -> Iterator[PathologyServer]:
 
 @pytest.fixture
 async def client(server: PathologyServer) -> AsyncIterator[Pathology]:
-    async with Pathology(PathologyRules(base_url=server.url, timeout_s=10)) as made:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=10)) as made:
         yield made
 
 
@@ -97,7 +97,7 @@ async def test_a_slide_goes_all_the_way(client: Pathology, server: PathologyServ
 
 async def test_another_scheme_stands_before_the_token(server: PathologyServer) -> None:
     with PathologyServer(scheme="JWT") as other:
-        async with Pathology(PathologyRules(base_url=other.url, auth_scheme="JWT")) as client:
+        async with Pathology(rules.pathology(base_url=other.url, auth_scheme="JWT")) as client:
             await client.credentials(await logged_in(client))
         assert other.seen.authorizations[0].startswith("JWT ")
 
@@ -111,7 +111,7 @@ async def test_a_wrong_password_is_said_once_and_not_asked_again(client: Patholo
 @pytest.mark.parametrize("name", ["html", "empty", "half", "no object", "reset"])
 @pytest.mark.parametrize("step", ["login", "credentials", "list"])
 async def test_what_changes_nothing_is_asked_three_times(server: PathologyServer, step: str, name: str) -> None:
-    async with Pathology(PathologyRules(base_url=server.url, timeout_s=10)) as client:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=10)) as client:
         token = await logged_in(client)
         slide_id = (await client.create(token, **CREATE)).slide_id
         asked = {
@@ -141,7 +141,7 @@ async def test_asking_again_leaves_standard_output_to_the_status_lines(
 
 @pytest.mark.parametrize("name", ["stall", "trickle"])
 async def test_an_answer_that_does_not_come_is_waited_for_until_a_deadline(server: PathologyServer, name: str) -> None:
-    async with Pathology(PathologyRules(base_url=server.url, timeout_s=0.5)) as client:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=0.5)) as client:
         server.next("login", NO_ANSWERS[name])
         await client.login(USERNAME, PASSWORD, NOW)
     assert server.seen.calls["login"] == 2
@@ -150,7 +150,7 @@ async def test_an_answer_that_does_not_come_is_waited_for_until_a_deadline(serve
 @pytest.mark.parametrize("name", NO_ANSWERS)
 @pytest.mark.parametrize("step", ["callback", "create"])
 async def test_what_may_have_been_done_is_never_done_again(server: PathologyServer, step: str, name: str) -> None:
-    async with Pathology(PathologyRules(base_url=server.url, timeout_s=0.4)) as client:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=0.4)) as client:
         token = await logged_in(client)
         server.next(step, replace(NO_ANSWERS[name], acts=True))
         with pytest.raises(Unclear, match="可能已经创建"):
@@ -199,7 +199,7 @@ async def test_nobody_there_is_tried_three_times_even_to_create(caplog: pytest.L
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with caplog.at_level(logging.DEBUG, "httpcore.connection"):
-        async with Pathology(PathologyRules(base_url=f"http://127.0.0.1:{port}")) as client:
+        async with Pathology(rules.pathology(base_url=f"http://127.0.0.1:{port}")) as client:
             with pytest.raises(Unreachable):
                 await client.create("t", **CREATE)
     assert sum("connect_tcp.started" in each.message for each in caplog.records) == 3
@@ -308,15 +308,15 @@ def test_an_id_is_a_number_or_a_word() -> None:
 
 
 def test_each_address_is_its_own_or_made_from_the_base() -> None:
-    rules = PathologyRules(base_url="https://slides.example/", list_url="https://lists.example/x/")
-    assert rules.url("create_url") == "https://slides.example/api/v1/image/create/"
-    assert rules.url("list_url") == "https://lists.example/x/"
+    known = rules.pathology(base_url="https://slides.example/", list_url="https://lists.example/x/")
+    assert known.url("create_url") == "https://slides.example/api/v1/image/create/"
+    assert known.url("list_url") == "https://lists.example/x/"
     for key in PATHS:
         with pytest.raises(NotConfigured, match=f"imaging.pathology.{key}"):
-            PathologyRules().url(key)
+            rules.pathology().url(key)
     with pytest.raises(InputInvalid, match=r"imaging\.pathology\.create_url"):
-        PathologyRules(create_url="http://slides.example/x").url("create_url")
-    allowed = PathologyRules(create_url="http://slides.example/x", allow_http=True)
+        rules.pathology(create_url="http://slides.example/x").url("create_url")
+    allowed = rules.pathology(create_url="http://slides.example/x", allow_http=True)
     assert allowed.url("create_url") == "http://slides.example/x"
 
 
@@ -333,7 +333,7 @@ def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing", encoding="utf-8")
     for path in (tmp_path / "ca.pem", tmp_path / "missing.pem"):
         with pytest.raises(InputInvalid, match=r"imaging\.pathology\.ca_file"):
-            Pathology(PathologyRules(ca_file=path))
+            Pathology(rules.pathology(ca_file=path))
 
 
 async def test_no_error_and_no_log_holds_a_secret(

@@ -18,6 +18,7 @@ from onnx import TensorProto
 from imaging.errors import Failed, ImagingError, InputInvalid, NotConfigured, Refused, Unclear, Unreachable
 from imaging.retina.analysis import Retina, RetinaRules
 from imaging.retina.parameters import parse_parameters
+from tests import rules
 from tests.oct import LABELS, b_scan, decoders, jpeg_volume, model, picture, volume
 from tests.servers.kserve import GrpcServer, HttpServer, Rack
 from tests.waiting import DEADLINE_S
@@ -50,8 +51,8 @@ def server(request: pytest.FixtureRequest, rack: Rack) -> Iterator[GrpcServer | 
         yield running
 
 
-def rules(server: GrpcServer | HttpServer, **changes: Any) -> RetinaRules:
-    known = RetinaRules(
+def rules_for(server: GrpcServer | HttpServer, **changes: Any) -> RetinaRules:
+    known = rules.retina(
         server_url=server.url,
         protocol="grpc" if isinstance(server, GrpcServer) else "http",
         model_name="scores",
@@ -62,18 +63,18 @@ def rules(server: GrpcServer | HttpServer, **changes: Any) -> RetinaRules:
     return replace(known, **changes)
 
 
-def engine(rules: RetinaRules) -> Retina:
-    return Retina(rules, off_loop=asyncio.to_thread)
+def engine(asked: RetinaRules) -> Retina:
+    return Retina(asked, off_loop=asyncio.to_thread)
 
 
-async def analysed(rules: RetinaRules, path: Path, into: Path, told: list[float] | None = None, **keys: Any) -> Any:
+async def analysed(asked: RetinaRules, path: Path, into: Path, told: list[float] | None = None, **keys: Any) -> Any:
     """The result, as it would be read from JSON."""
 
     def progress(part: float, _text: str) -> None:
         if told is not None:
             told.append(part)
 
-    async with engine(rules) as retina:
+    async with engine(asked) as retina:
         found = await retina.analyse(path, parse_parameters(json.dumps(keys)), into=into, progress=progress)
     return json.loads(json.dumps(found, allow_nan=False))
 
@@ -84,7 +85,7 @@ async def analysed(rules: RetinaRules, path: Path, into: Path, told: list[float]
 async def test_one_image_is_judged(server: GrpcServer | HttpServer, tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", b_scan(97, 61, background=51))
     told: list[float] = []
-    found = await analysed(rules(server), path, tmp_path, told, slice_idx=46)
+    found = await analysed(rules_for(server), path, tmp_path, told, slice_idx=46)
 
     assert found == {
         "width": 97,
@@ -122,7 +123,7 @@ async def test_a_volume_is_judged_slice_by_slice_and_in_order(
     path = volume(tmp_path / "v.dcm", frames, spacing_mm=(0.004, 0.06))
     told: list[float] = []
     keys = {"mm_crop_zone": 3, "nerve_zone_landmarks": [[40, 50]], "nerve_zone_slice_indices": [2]}
-    found = await analysed(rules(server, batch_max=4), path, tmp_path, told, **keys)
+    found = await analysed(rules_for(server, batch_max=4), path, tmp_path, told, **keys)
 
     places = [(zone["slice_idx"], zone["zone"]) for zone in found["zones"]]
     assert places == [(0, "center"), (1, "center"), (2, "center"), (2, "nerve"), *((n, "center") for n in range(3, 11))]
@@ -144,7 +145,7 @@ async def test_only_the_slices_asked_for_are_judged(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     path = volume(tmp_path / "v.dcm", FRAMES)
-    found = await analysed(rules(server), path, tmp_path, slice_idx=[9, 4])
+    found = await analysed(rules_for(server), path, tmp_path, slice_idx=[9, 4])
 
     assert [zone["slice_idx"] for zone in found["zones"]] == [4, 9]
     for zone in found["zones"]:
@@ -157,14 +158,14 @@ async def test_requests_meet_at_the_server_and_are_never_more_than_allowed(
 ) -> None:
     rack.meet = 3
     path = volume(tmp_path / "v.dcm", FRAMES)
-    await analysed(rules(server, batch_max=1, requests_max=3), path, tmp_path)
+    await analysed(rules_for(server, batch_max=1, requests_max=3), path, tmp_path)
 
     assert (rack.requests, rack.together_max) == (11, 3)
 
 
 async def test_a_label_below_the_threshold_is_no_finding(server: GrpcServer | HttpServer, tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", b_scan(background=51))
-    found = await analysed(rules(server), path, tmp_path, low_confidence_p=0.5)
+    found = await analysed(rules_for(server), path, tmp_path, low_confidence_p=0.5)
 
     assert [each["label"] for each in found["findings"]] == ["dark"]
     assert set(found["zones"][0]["probabilities"]) == set(LABELS)
@@ -174,7 +175,7 @@ async def test_the_server_is_asked_for_no_more_pictures_than_it_takes(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     rack.max_batch_size = 3
-    await analysed(rules(server), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
+    await analysed(rules_for(server), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
 
     assert sorted(rack.batches) == [2, 3, 3, 3]
 
@@ -183,7 +184,7 @@ async def test_a_server_without_tritons_extension_will_do(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     rack.fault = "no_config"
-    await analysed(rules(server), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
+    await analysed(rules_for(server), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
 
     assert sorted(rack.batches) == [3, 8]
 
@@ -192,7 +193,7 @@ async def test_numbers_instead_of_raw_bytes_are_read(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     rack.fault = "typed"
-    found = await analysed(rules(server), picture(tmp_path / "a.png", b_scan(background=51)), tmp_path)
+    found = await analysed(rules_for(server), picture(tmp_path / "a.png", b_scan(background=51)), tmp_path)
 
     assert found["zones"][0]["probabilities"]["dark"] == pytest.approx(0.8, abs=1e-5)
 
@@ -201,7 +202,7 @@ async def test_a_model_of_a_fixed_batch_is_filled_up(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     rack.max_batch_size = 0
-    found = await analysed(rules(server, model_name="fixed"), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
+    found = await analysed(rules_for(server, model_name="fixed"), volume(tmp_path / "v.dcm", FRAMES), tmp_path)
 
     assert rack.batches == [4, 4, 4]
     assert len(found["zones"]) == 11
@@ -211,7 +212,7 @@ async def test_a_model_of_three_channels_gets_the_grey_in_each_normalised(
     server: GrpcServer | HttpServer, tmp_path: Path
 ) -> None:
     path = picture(tmp_path / "a.png", b_scan(background=51))
-    chosen = rules(server, model_name="rgb", mean=(0.1, 0.2, 0.0), std=(0.5, 1.0, 1.0), model_version="3")
+    chosen = rules_for(server, model_name="rgb", mean=(0.1, 0.2, 0.0), std=(0.5, 1.0, 1.0), model_version="3")
     found = await analysed(chosen, path, tmp_path)
 
     # The mean of (0.2 - 0.1) / 0.5, (0.2 - 0.2) / 1 and 0.2.
@@ -229,7 +230,7 @@ async def test_a_map_becomes_a_mask_in_the_pixels_of_the_picture(
     grey[16:48, 48:] = 255
     path = picture(tmp_path / "a.png", grey)
     keys = {"scan_width": 9.6, "mm_crop_zone": 4.8, "pixel_spacing_row": 0.05}
-    found = await analysed(rules(server, model_name="oct"), path, tmp_path, **keys)
+    found = await analysed(rules_for(server, model_name="oct"), path, tmp_path, **keys)
 
     (zone,) = found["zones"]
     assert (zone["left"], zone["right"], zone["mask"], zone["mm"]) == (24, 72, "mask_0001.png", 4.8)
@@ -251,7 +252,7 @@ async def test_the_cut_that_the_model_sees_lies_within_a_pixel_of_the_millimetre
     columns = np.arange(width)
     grey = np.tile(np.where((columns >= edges[0]) & (columns < edges[1]), 255, 0).astype(np.uint8), (height, 1))
     wide = round(mm / spacing)
-    local = RetinaRules(
+    local = rules.retina(
         model_path=model(tmp_path / "m.onnx", gives=("maps",), height="h", width="w"),
         labels=LABELS,
         device="cpu",
@@ -272,7 +273,7 @@ async def test_the_cut_that_the_model_sees_lies_within_a_pixel_of_the_millimetre
 
 async def test_a_first_channel_for_none_of_the_labels_is_nothing_in_the_mask(tmp_path: Path) -> None:
     grey = np.repeat(np.array([[0, 128, 255]], np.uint8), 32, axis=1).repeat(16, axis=0)
-    local = RetinaRules(
+    local = rules.retina(
         model_path=model(tmp_path / "m.onnx", gives=("maps",), background=True, height=16, width=96),
         labels=LABELS,
         device="cpu",
@@ -290,7 +291,7 @@ async def test_an_analysis_that_fails_leaves_no_mask(server: GrpcServer | HttpSe
     path = jpeg_volume(tmp_path / "v.dcm", FRAMES, broken=9)
     written: list[int] = []
 
-    async with engine(rules(server, model_name="oct", batch_max=1, requests_max=1)) as retina:
+    async with engine(rules_for(server, model_name="oct", batch_max=1, requests_max=1)) as retina:
         with pytest.raises(InputInvalid, match="已损坏"):
             await retina.analyse(
                 path, parse_parameters(""), into=into, progress=lambda *_: written.append(len(list(into.iterdir())))
@@ -306,8 +307,8 @@ async def test_a_local_model_gives_what_the_server_gives(
     server: GrpcServer | HttpServer, models: dict[str, Path], tmp_path: Path
 ) -> None:
     path = volume(tmp_path / "v.dcm", FRAMES)
-    far = await analysed(rules(server, model_name="oct"), path, tmp_path)
-    here = await analysed(RetinaRules(model_path=models["oct"], labels=LABELS, device="cpu"), path, tmp_path)
+    far = await analysed(rules_for(server, model_name="oct"), path, tmp_path)
+    here = await analysed(rules.retina(model_path=models["oct"], labels=LABELS, device="cpu"), path, tmp_path)
 
     assert here["zones"] == far["zones"]
     assert here["findings"] == far["findings"]
@@ -319,7 +320,7 @@ async def test_a_local_model_gives_what_the_server_gives(
     ("dtype", "slack"), [(TensorProto.FLOAT16, 0.002), (TensorProto.UINT8, 1e-5)], ids=["float16", "uint8"]
 )
 async def test_other_inputs_than_float32_are_taken(tmp_path: Path, dtype: int, slack: float) -> None:
-    local = RetinaRules(model_path=model(tmp_path / "m.onnx", dtype=dtype), labels=LABELS, device="cpu")
+    local = rules.retina(model_path=model(tmp_path / "m.onnx", dtype=dtype), labels=LABELS, device="cpu")
     found = await analysed(local, picture(tmp_path / "a.png", b_scan(background=51)), tmp_path)
 
     assert found["zones"][0]["probabilities"]["dark"] == pytest.approx(0.8, abs=slack)
@@ -327,7 +328,7 @@ async def test_other_inputs_than_float32_are_taken(tmp_path: Path, dtype: int, s
 
 @pytest.mark.parametrize(("activation", "bright"), [("sigmoid", 0.0832), ("softmax", 0.0082)])
 async def test_raw_scores_become_probabilities(tmp_path: Path, activation: Any, bright: float) -> None:
-    local = RetinaRules(
+    local = rules.retina(
         model_path=model(tmp_path / "m.onnx", logits=True), labels=LABELS, device="cpu", activation=activation
     )
     path = picture(tmp_path / "a.png", b_scan(background=51))
@@ -349,19 +350,19 @@ async def test_a_local_model_that_cannot_be_used_is_named(tmp_path: Path) -> Non
         text,
     )
     cases = [
-        (RetinaRules(), "没有配置 OCT 模型"),
-        (RetinaRules(model_path=tmp_path / "none.onnx", labels=LABELS), "imaging.retina.model_path：.*不存在"),
-        (RetinaRules(model_path=broken, labels=LABELS), "imaging.retina.model_path：.*无法加载"),
-        (RetinaRules(model_path=text, labels=LABELS), r"应有一个图像输入.*实际是 x FP32 \[2\]"),
-        (RetinaRules(model_path=model(tmp_path / "a.onnx")), "imaging.retina.labels：没有设置"),
-        (RetinaRules(model_path=tmp_path / "a.onnx", labels=("x", "x")), "含有相同的标签"),
-        (RetinaRules(model_path=tmp_path / "a.onnx", labels=LABELS, width=32), "width：是 32，而模型 a 的输入是 24"),
+        (rules.retina(), "没有配置 OCT 模型"),
+        (rules.retina(model_path=tmp_path / "none.onnx", labels=LABELS), "imaging.retina.model_path：.*不存在"),
+        (rules.retina(model_path=broken, labels=LABELS), "imaging.retina.model_path：.*无法加载"),
+        (rules.retina(model_path=text, labels=LABELS), r"应有一个图像输入.*实际是 x FP32 \[2\]"),
+        (rules.retina(model_path=model(tmp_path / "a.onnx")), "imaging.retina.labels：没有设置"),
+        (rules.retina(model_path=tmp_path / "a.onnx", labels=("x", "x")), "含有相同的标签"),
+        (rules.retina(model_path=tmp_path / "a.onnx", labels=LABELS, width=32), "width：是 32，而模型 a 的输入是 24"),
         (
-            RetinaRules(model_path=model(tmp_path / "o.onnx", width="w"), labels=LABELS),
+            rules.retina(model_path=model(tmp_path / "o.onnx", width="w"), labels=LABELS),
             "imaging.retina.width：没有设置",
         ),
         (
-            RetinaRules(
+            rules.retina(
                 model_path=model(tmp_path / "u.onnx", dtype=TensorProto.UINT8), labels=LABELS, mean=(0.5, 0.5, 0.5)
             ),
             "imaging.retina.mean",
@@ -389,7 +390,7 @@ async def test_parameters_that_do_not_fit_the_volume_are_named_before_anything_i
 ) -> None:
     path = volume(tmp_path / "v.dcm", FRAMES)
     with pytest.raises(InputInvalid, match=what) as caught:
-        await analysed(rules(server), path, tmp_path, **keys)
+        await analysed(rules_for(server), path, tmp_path, **keys)
 
     assert caught.value.field == f"Inference-Parameters.{field}"
     assert rack.requests == 0
@@ -397,7 +398,7 @@ async def test_parameters_that_do_not_fit_the_volume_are_named_before_anything_i
 
 def test_a_single_image_has_one_index_in_its_examination(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", b_scan())
-    retina = Retina(RetinaRules())
+    retina = Retina(rules.retina())
     nerve = '"nerve_zone_landmarks": [5, 6], "nerve_zone_slice_indices": [45, 46], "scan_width": 6'
 
     assert retina.look(path, parse_parameters('{"slice_idx": 46, ' + nerve + "}")).slices == 1
@@ -418,17 +419,17 @@ def closed_port() -> int:
         return int(held.getsockname()[1])
 
 
-async def failure(rules: RetinaRules, tmp_path: Path) -> ImagingError:
+async def failure(asked: RetinaRules, tmp_path: Path) -> ImagingError:
     path = picture(tmp_path / "a.png", b_scan())
     with pytest.raises(ImagingError) as caught:
-        await analysed(rules, path, tmp_path)
+        await analysed(asked, path, tmp_path)
     assert "127.0.0.1" not in caught.value.message
     return caught.value
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 async def test_a_server_that_is_away_is_unreachable(protocol: Any, tmp_path: Path) -> None:
-    away = RetinaRules(
+    away = rules.retina(
         server_url=f"http://127.0.0.1:{closed_port()}", protocol=protocol, model_name="oct", labels=LABELS
     )
     assert isinstance(await failure(away, tmp_path), Unreachable)
@@ -447,7 +448,7 @@ async def is_there(retina: Retina) -> bool:
 
 async def test_a_server_that_comes_back_is_found(models: dict[str, Path]) -> None:
     port = closed_port()
-    away = RetinaRules(server_url=f"http://127.0.0.1:{port}", model_name="oct", labels=LABELS)
+    away = rules.retina(server_url=f"http://127.0.0.1:{port}", model_name="oct", labels=LABELS)
     async with engine(away) as retina:
         with pytest.raises(Unreachable):
             await retina.check()
@@ -475,7 +476,7 @@ async def test_every_failure_of_the_server_is_told_in_our_words(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path, fault: str, kind: type[ImagingError], what: str
 ) -> None:
     rack.fault = fault
-    error = await failure(rules(server), tmp_path)
+    error = await failure(rules_for(server), tmp_path)
 
     assert type(error) is kind
     assert what in error.message
@@ -485,10 +486,10 @@ async def test_a_server_that_stalls_is_left_at_the_deadline(
     server: GrpcServer | HttpServer, rack: Rack, tmp_path: Path
 ) -> None:
     rack.fault = "stall"
-    assert type(await failure(rules(server, timeout_s=LATE_S), tmp_path)) is Unclear
+    assert type(await failure(rules_for(server, timeout_s=LATE_S), tmp_path)) is Unclear
     rack.fault = "stall_metadata"
-    assert type(await failure(rules(server, connect_timeout_s=LATE_S), tmp_path)) is Unclear
-    async with engine(rules(server, connect_timeout_s=LATE_S)) as retina:
+    assert type(await failure(rules_for(server, connect_timeout_s=LATE_S), tmp_path)) is Unclear
+    async with engine(rules_for(server, connect_timeout_s=LATE_S)) as retina:
         with pytest.raises(Unclear):
             await retina.check()
 
@@ -496,16 +497,16 @@ async def test_a_server_that_stalls_is_left_at_the_deadline(
 async def test_a_model_or_version_that_the_server_does_not_have_is_refused(
     server: GrpcServer | HttpServer, tmp_path: Path
 ) -> None:
-    error = await failure(rules(server, model_name="other"), tmp_path)
+    error = await failure(rules_for(server, model_name="other"), tmp_path)
     assert isinstance(error, Refused)
     assert "unknown model: 'other'" in error.message
-    assert isinstance(await failure(rules(server, model_version="9"), tmp_path), Refused)
+    assert isinstance(await failure(rules_for(server, model_version="9"), tmp_path), Refused)
 
 
 async def test_a_shape_that_the_server_does_not_take_is_refused_with_its_reason(
     server: GrpcServer | HttpServer, rack: Rack, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    chosen = rules(server)
+    chosen = rules_for(server)
     async with engine(chosen) as retina:
         # The model is replaced between the question and the request.
         declared = rack.models["scores"].declared
@@ -524,7 +525,7 @@ async def test_a_shape_that_the_server_does_not_take_is_refused_with_its_reason(
 async def test_labels_that_do_not_fit_the_model_are_named_with_both_numbers(
     server: GrpcServer | HttpServer, tmp_path: Path
 ) -> None:
-    error = await failure(rules(server, model_name="three"), tmp_path)
+    error = await failure(rules_for(server, model_name="three"), tmp_path)
 
     assert isinstance(error, NotConfigured)
     assert "有 2 个（dark、bright）" in error.message
@@ -537,7 +538,7 @@ async def test_a_cancelled_analysis_leaves_neither_a_decoder_nor_a_mask(
     into = tmp_path / "into"
     into.mkdir()
     rack.fault = "stall"
-    async with engine(rules(server, model_name="oct", batch_max=1)) as retina:
+    async with engine(rules_for(server, model_name="oct", batch_max=1)) as retina:
         path = volume(tmp_path / "v.dcm", FRAMES)
         work = asyncio.create_task(retina.analyse(path, parse_parameters(""), into=into, progress=lambda *_: None))
         assert await asyncio.to_thread(rack.arrived.wait, 20)
@@ -571,7 +572,7 @@ async def test_tls_is_verified(
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     with SERVERS[protocol](rack, tls=certificate) as server:
         assert server.url.startswith("https://")
-        known = rules(server, ca_file=certificate[0])
+        known = rules_for(server, ca_file=certificate[0])
         path = picture(tmp_path / "a.png", b_scan())
         assert len((await analysed(known, path, tmp_path))["zones"]) == 1
         async with engine(replace(known, ca_file=None)) as retina:
@@ -593,7 +594,7 @@ async def test_tls_is_verified(
 )
 def test_an_address_that_pictures_may_not_travel_to_is_refused(protocol: Any, url: str) -> None:
     with pytest.raises(InputInvalid, match=r"imaging\.retina\.server_url") as caught:
-        Retina(RetinaRules(server_url=url, protocol=protocol, model_name="oct", labels=LABELS))
+        Retina(rules.retina(server_url=url, protocol=protocol, model_name="oct", labels=LABELS))
 
     assert "pass" not in caught.value.message
 
@@ -603,7 +604,7 @@ def test_a_ca_file_that_is_none_is_refused(tmp_path: Path) -> None:
     for protocol in ("grpc", "http"):
         with pytest.raises(InputInvalid, match=r"imaging\.retina\.ca_file"):
             Retina(
-                RetinaRules(
+                rules.retina(
                     server_url="https://127.0.0.1:8001", protocol=protocol, model_name="a", ca_file=tmp_path / "ca.pem"
                 )
             )
@@ -611,5 +612,5 @@ def test_a_ca_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 async def test_a_path_before_the_routes_is_kept(rack: Rack) -> None:
     with HttpServer(rack) as server:
-        async with engine(rules(server, server_url=f"{server.url}/retina")) as retina:
+        async with engine(rules_for(server, server_url=f"{server.url}/retina")) as retina:
             await retina.check()

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from imaging.errors import Failed, InputInvalid, InputMissing, InputTooLarge, NotConfigured
-from imaging.ultrasound.models import Prediction, Ultrasound, UltrasoundRules
+from imaging.ultrasound.models import Prediction, Ultrasound
 from imaging.ultrasound.record import Record
 from imaging.ultrasound.scores import dsc
 from imaging.ultrasound.terms import DATASETS, Task, dataset_of
+from tests import rules
 from tests import ultrasound as toys
 from tests.ultrasound import GAIN, Rgb, ellipse, prompt_sum, save, truth_of
 
@@ -37,7 +38,7 @@ def engine(models: Mapping[str, Path]) -> Engine:
 
     def load(*keys: str, **changes: object) -> Ultrasound:
         named = {key: models[key] for key in keys or tuple(models)[:3]}
-        made = Ultrasound(UltrasoundRules(**({"device": "cpu"} | named | changes)))
+        made = Ultrasound(rules.ultrasound(**({"device": "cpu"} | named | changes)))
         made.load()
         return made
 
@@ -132,7 +133,7 @@ def test_masks_are_the_same_from_one_channel_or_two_and_from_logits_or_probabili
     tmp_path: Path, one: Callable[..., Prediction], channels: int, ends_in: str, metadata: Mapping[str, str]
 ) -> None:
     path = toys.segmenter(tmp_path / "s.onnx", channels=channels, ends_in=ends_in, metadata=metadata)
-    loaded = Ultrasound(UltrasoundRules(segmentation_model=path, device="cpu"))
+    loaded = Ultrasound(rules.ultrasound(segmentation_model=path, device="cpu"))
     loaded.load()
     rgb = ellipse(200, 120, box=(0.1, 0.1, 0.6, 0.8))
 
@@ -144,7 +145,7 @@ def test_a_model_of_another_side_and_a_model_that_stretches_give_true_masks(
 ) -> None:
     rgb = ellipse(500, 200, box=(0.02, 0.1, 0.98, 0.9))
     for name, options in (("small", {"side": 96}), ("wide", {"metadata": {"orwatch.fit": "stretch"}})):
-        loaded = Ultrasound(UltrasoundRules(segmentation_model=toys.segmenter(tmp_path / f"{name}.onnx", **options)))
+        loaded = Ultrasound(rules.ultrasound(segmentation_model=toys.segmenter(tmp_path / f"{name}.onnx", **options)))
         loaded.load()
         assert dsc(truth_of(rgb) > 0, one(loaded, "segmentation", "CAMUS", rgb).mask > 0) > 0.98
 
@@ -255,7 +256,7 @@ def test_every_prompt_reaches_the_model(tmp_path: Path, one: Callable[..., Predi
     logits = []
     for number, without in enumerate(([], [prompt])):
         path = toys.universal(tmp_path / f"{number}.onnx", without=without)
-        loaded = Ultrasound(UltrasoundRules(model=path, device="cpu"))
+        loaded = Ultrasound(rules.ultrasound(model=path, device="cpu"))
         loaded.load()
         probability = one(loaded, "classification", "BUS-BRA", grey(100)).probability
         logits.append(np.log(probability[1] / probability[0]))
@@ -296,7 +297,7 @@ def test_several_records_of_all_kinds_are_answered_in_their_order_as_each_alone(
 
 def test_a_model_with_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
     path = toys.classifier(tmp_path / "four.onnx", batch=4)
-    loaded = Ultrasound(UltrasoundRules(classification_model=path, device="cpu"))
+    loaded = Ultrasound(rules.ultrasound(classification_model=path, device="cpu"))
     loaded.load()
     levels = [20, 240, 30, 220, 10, 250]
     paths = [save(tmp_path / f"{level}.png", grey(level)) for level in levels]
@@ -320,7 +321,7 @@ def test_a_model_never_gets_more_than_a_batch(tmp_path: Path, batch_max: int, pr
                          graph.add("Add", ["column", "more"], "yes")], "cls_2", axis=1)  # fmt: skip
     shapes = {"image": ["N", 3, 224, 224]}, {"cls_2": ["N", 2]}
     path = graph.save(tmp_path / "counting.onnx", *shapes, {})
-    loaded = Ultrasound(UltrasoundRules(classification_model=path, device="cpu", batch_max=batch_max))
+    loaded = Ultrasound(rules.ultrasound(classification_model=path, device="cpu", batch_max=batch_max))
     loaded.load()
     picture = save(tmp_path / "a.png", grey(10))
 
@@ -393,7 +394,7 @@ def test_a_model_that_fails_on_a_picture_is_a_failure_and_not_an_answer(tmp_path
     graph.add("Slice", ["log", graph.constant("b", [0], np.int64), graph.constant("e", [2], np.int64),
                         graph.constant("a", [1], np.int64)], "cls_2")  # fmt: skip
     shapes = {"image": ["N", 3, 224, 224]}, {"cls_2": ["N", 2]}
-    loaded = Ultrasound(UltrasoundRules(classification_model=graph.save(tmp_path / "log.onnx", *shapes, {})))
+    loaded = Ultrasound(rules.ultrasound(classification_model=graph.save(tmp_path / "log.onnx", *shapes, {})))
     loaded.load()
     path = save(tmp_path / "black.png", grey(0))
 

@@ -10,19 +10,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from imaging.errors import NotConfigured
-from imaging.ultrasound.models import Ultrasound, UltrasoundRules
+from imaging.ultrasound.models import Ultrasound
 from imaging.ultrasound.network import CLASSES, HEADS, IMAGE, METADATA
 from imaging.ultrasound.record import Record
 from imaging.ultrasound.terms import DATASETS, PROMPTS, prompts_of
 from inference.errors import ModelBroken, ModelError, ModelMismatch, ModelNotFound
+from tests import rules
 from tests import ultrasound as toys
 from tests.ultrasound import save
 
 TWO_CLASSES = {each.name for each in DATASETS if len(each.labels) == 2}
 
 
-def loaded(**rules: object) -> Ultrasound:
-    made = Ultrasound(UltrasoundRules(**({"device": "cpu"} | rules)))
+def loaded(**changes: object) -> Ultrasound:
+    made = Ultrasound(rules.ultrasound(**({"device": "cpu"} | changes)))
     made.load()
     return made
 
@@ -246,7 +247,7 @@ def test_cuda_without_a_gpu_is_told_with_the_keys_of_ultrasound(tmp_path: Path) 
 
 
 def test_a_load_that_fails_keeps_what_was_loaded_before_from_serving(tmp_path: Path) -> None:
-    engine = Ultrasound(UltrasoundRules(segmentation_model=toys.segmenter(tmp_path / "s.onnx"), model=tmp_path / "no"))
+    engine = Ultrasound(rules.ultrasound(segmentation_model=toys.segmenter(tmp_path / "s.onnx"), model=tmp_path / "no"))
 
     with pytest.raises(ModelNotFound):
         engine.load()
