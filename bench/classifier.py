@@ -85,7 +85,7 @@ def build(folder: Path) -> Path:
 
 
 def multiply_adds() -> int:
-    """Of one picture."""
+    """How many multiplications and additions one picture takes."""
     total, side = 0, SIZE
     for cin, cout, kernel, stride in LAYERS:
         side //= stride

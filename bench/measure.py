@@ -317,7 +317,7 @@ def _outside_s(servers: Sequence[int]) -> float:
 
 
 def _idle_s() -> float:
-    """Of all cores, since boot, time stolen by other machines not counted as idle."""
+    """How long all cores together were idle since boot; time stolen by other machines does not count."""
     fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 

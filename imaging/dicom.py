@@ -25,14 +25,14 @@ _TOLD = 120
 _DECODE_S = 60.0
 _UNUSABLE = 3
 _MEMORY_MAX = 6 * 2**30
-# Of one that decodes the frames of a volume: the libraries, and for each pixel of a frame a few floats.
+# What decoding a volume's frames may take: the libraries, and for each pixel of a frame a few floats.
 _MEMORY_BASE, _MEMORY_PER_PIXEL = 3 * 2**30, 64
 # A longer value is read when it is asked for: the pixels of a volume.
 _DEFERRED = 2**20
 _FRAME, _ERROR = b"F", b"E"
 _SPACING_MAX = 10.0
 _LUMA = np.array([0.299, 0.587, 0.114])
-# Of the environment, for the other process: what Python and its libraries need, and none of our credentials.
+# What the other process gets of the environment: Python's and its libraries' needs, none of our credentials.
 _KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG")
 
 
@@ -256,7 +256,7 @@ def _translated() -> Iterator[None]:
 
 
 def _first(value: Any) -> float | None:
-    """Of a value that may be several."""
+    """The first of a value that may be several."""
     if value is None or value == "":
         return None
     return float(value[0] if hasattr(value, "__getitem__") else value)

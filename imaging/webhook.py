@@ -233,7 +233,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:
-    """Of the list: without a port it is the scheme's own. Raises InputInvalid."""
+    """An entry of the list, taken apart: without a port it is the scheme's own. Raises InputInvalid."""
     matched = _AUTHORITY.fullmatch(entry)
     host = _canonical(matched["host"]) if matched else None
     if matched is None or host is None or not 0 < int(matched["port"] or 1) < 65_536:

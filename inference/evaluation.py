@@ -108,18 +108,18 @@ class Evaluation:
 
     @property
     def precision(self) -> float:
-        """Of what was booked, the share that was right. A double booking is wrong."""
+        """The share of what was booked that was right. A double booking is wrong."""
         return _share(self.count("right"), self.booked)
 
     @property
     def recall_booked(self) -> float:
-        """Of the items that should be booked, the share that was."""
+        """The share of the items that should be booked that was."""
         due = [each for each in self.outcomes if each.item.expect == "book"]
         return _share(sum(each.became == each.item.label for each in due), len(due))
 
     @property
     def recall(self) -> float:
-        """Of all items, the share booked, or asked about with the right answer offered."""
+        """The share of all items that was booked, or asked about with the right answer offered."""
         return _share(self.items - self.missed, self.items)
 
     @property

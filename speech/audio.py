@@ -114,7 +114,7 @@ class _Voice:
         return int(self.spoken.sum()) * CHUNK / RATE_HZ
 
     def clipped_share(self) -> float:
-        """Of the samples of the speech as they came from the converter; of all where no speech was found."""
+        """Which share of the speech's samples, as they came from the converter, is clipped; of all, without speech."""
         of_chunk = np.arange(len(self.source)) * RATE_HZ // (self.source_hz * CHUNK)
         speech = (
             self.source[self.spoken[np.minimum(of_chunk, len(self.spoken) - 1)]] if self.spoken.any() else self.source

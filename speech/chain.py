@@ -56,7 +56,7 @@ class Voice:
 
     @property
     def voice(self) -> str:
-        """Of the provider that would be asked first now."""
+        """The voice of the provider that would be asked first now."""
         willing = next((each for each in self._guarded if not each.breaker.state.is_open), None)
         return willing.provider.voice if willing else ""
 

@@ -53,7 +53,7 @@ class SherpaModel:
 
 
 def find_model(folder: Path, kind: SherpaKind) -> SherpaModel:
-    """Of files that differ in precision only, the 8-bit one is taken, except of a decoder, which it makes no smaller.
+    """Find the model in a folder: the 8-bit one of files that differ in precision only, but for a decoder.
 
     Raises ProviderUnusable naming the folder and the file that is missing, empty, or there twice.
     """
@@ -150,7 +150,7 @@ def _floats(pcm: np.ndarray) -> np.ndarray:
 
 
 def _confidence(log_probabilities: list[float]) -> float | None:
-    """Of the whole text, per token: the geometric mean."""
+    """How sure it is of the whole text: the geometric mean over its tokens."""
     if not log_probabilities:
         return None
     return float(min(np.exp(np.mean(log_probabilities)), 1.0))

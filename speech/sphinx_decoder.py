@@ -193,7 +193,7 @@ def _mandarin(folder: Path, dictionary: Path) -> _Model:
     return model
 
 
-# Of the words that nearly every question allows: a dictionary without them is of something else.
+# Syllables of words that nearly every question allows: a dictionary without them is of something else.
 _COMMON = ("di", "yi", "er", "san", "ge", "shi", "de", "dui", "que", "ren", "bu", "dou", "zhi", "dao", "qu", "xiao")
 
 

@@ -24,7 +24,7 @@ from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
 # Long enough for a loaded machine; what stalls costs so long.
 TIMEOUT_S = 20.0
 OTHER_KEY = "YW5vdGhlci1rZXktb2YtdGhlLXRlc3QtMTIzNDU2Nzg="
-# Of what nobody has written.
+# An object that nobody has written.
 WANTED = BucketObject(key="a.png", size=5000, media_type="image/png", version="7")
 _numbers = count(1)
 

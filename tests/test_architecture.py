@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "imaging": {"inference", "net"},
     "net": set(),
 }
-# Of a layer that may be imported, the modules that may be: (who, whom) -> which.
+# Some layers may be imported for a few modules only: (who, whom) -> which.
 ONLY = {
     ("imaging", "inference"): {"inference.runtime", "inference.errors"},
     (WING, "inference"): {"inference.errors"},

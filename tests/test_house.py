@@ -199,6 +199,20 @@ def test_what_is_searched_for_would_be_found() -> None:
     assert all(re.search(FORBIDDEN[what], text) for what, text in planted.items())
 
 
+def test_no_docstring_or_comment_begins_with_a_word_that_leaves_its_subject_out() -> None:
+    pattern = re.compile(r'(?:"""|(?<!.)\s*# )' + "Of ")
+    sources = [path for path in tracked() if path.suffix == ".py"]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sources
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+    assert len(sources) > 400
+    assert not found, "\n".join(found)
+
+
 # --- requirements ---
 
 

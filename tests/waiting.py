@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Of a wait that ends by itself on any machine, however slow or busy.
+# A wait that ends by itself ends sooner on any machine, however slow or busy.
 DEADLINE_S = 120.0
 _OUTSIDE_S = 0.05
 

@@ -10,7 +10,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 # Close codes of our own carry the HTTP status they stand for.
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, FELL_BEHIND = 4422, 4401, 4403, 4404, 4429, 4408
 
-# Of a close frame.
+# A close frame holds no more of a reason.
 _REASON_BYTES_MAX = 123
 
 

@@ -180,7 +180,7 @@ def settings_in(folder: Path, *, port: int, loop: bool) -> Settings:
 
 
 def _length_s() -> float:
-    """Of the longest recording."""
+    """How long the longest recording is."""
     lengths_s = []
     for name in CAMERAS:
         with av.open(str(ASSETS / f"{name}.mp4")) as recording:

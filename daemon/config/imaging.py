@@ -70,7 +70,7 @@ class FundusSettings(Section):
     polls_max: int = Field(30, ge=1, le=10_000)
     polls_max_45: int = Field(18, ge=1, le=10_000)
     connect_timeout_s: float = Field(10.0, gt=0, le=120)
-    # Of an upload; a query has a quarter of it.
+    # How long an upload may take; a query has a quarter of it.
     timeout_s: float = Field(120.0, gt=0, le=3600)
 
 
@@ -94,7 +94,7 @@ class RetinaSettings(Section):
     connect_timeout_s: float = Field(10.0, gt=0, le=120)
     # One for each score of the model, in its order.
     labels: list[str] = Field([], max_length=200)
-    # Of the model's input, where the model leaves them open.
+    # The size of the model's input, where the model leaves it open.
     width: int | None = Field(None, ge=8, le=4096)
     height: int | None = Field(None, ge=8, le=4096)
     # (pixel / 255 - mean) / std; a model of one channel uses the first.
@@ -107,7 +107,7 @@ class RetinaSettings(Section):
     requests_max: int = Field(4, ge=1, le=64)
     image_max_mib: int = Field(512, ge=1, le=65_536)
     slices_max: int = Field(512, ge=1, le=10_000)
-    # Of one folder in a bucket.
+    # How many files of one folder in a bucket are taken.
     files_max: int = Field(500, ge=1, le=10_000)
     # What POST /bucket_invocations reads and writes; POST /bucket_invocations_azure_uae is always Azure Blob.
     bucket_store: Literal["gcs", "s3"] = "gcs"
@@ -169,7 +169,7 @@ class UltrasoundSettings(Section):
     output_dir: Path = Path("var/ultrasound/api_out")
     image_max_mib: int = Field(50, ge=1, le=1024)
     megapixels_max: float = Field(50.0, gt=0, le=1000)
-    # Of one call, and of one run of a model.
+    # How many records one call may bring, and how many pictures one run of a model takes.
     records_max: int = Field(256, ge=1, le=10_000)
     batch_max: int = Field(16, ge=1, le=256)
     # Calls that wait while another is worked on.

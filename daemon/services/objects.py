@@ -146,7 +146,10 @@ class Objects:
             group.create_task(self._retain_for_ever())
 
     async def evidence(self, unit: Unit, surgery_id: str, sighting_id: UUID, kind: ObjectKind) -> bytes:
-        """Of the latest run. Raises SurgeryNotFound, EvidenceNotFound, ObjectStoreUnavailable."""
+        """The picture or clip of a sighting of the latest run.
+
+        Raises SurgeryNotFound, EvidenceNotFound, ObjectStoreUnavailable.
+        """
         run = await read.surgery(unit, surgery_id)
         async with unit.read() as tx:
             kept = await tx.objects.get(evidence_key(surgery_id, run.id, sighting_id, kind))

@@ -141,7 +141,7 @@ class Terminals:
                     self._wake()
 
     async def _warn_of_silence(self) -> None:
-        """Of each surgery that starts and that no terminal will hear of."""
+        """Each surgery that starts and that no terminal will hear of is said in the log."""
         while True:
             start = await self._started.get()
             try:

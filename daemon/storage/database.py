@@ -156,7 +156,7 @@ def open_reader(path: Path) -> AsyncEngine:
 
 
 def reading_url(path: Path, driver: str) -> sa.URL:
-    """Of a ledger that is only looked at."""
+    """The URL of a ledger that is only looked at."""
     # Where nobody writes and the folder is not ours to write, SQLite could not make the files that WAL needs.
     has_writer = path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK)
     uri = f"{path.resolve().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")

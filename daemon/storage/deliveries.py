@@ -76,7 +76,7 @@ class DeliveryRows:
         return bool(changed.rowcount)
 
     async def next_due(self, besides: Collection[str]) -> Delivery | None:
-        """Of those that are first in their line and ready, the one that is due first, now or later.
+        """The delivery that is due first, now or later, among those that are ready and first in their line.
 
         besides: lines that are being worked on.
         """

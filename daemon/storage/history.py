@@ -28,7 +28,7 @@ class History:
 
     @property
     def seq(self) -> int:
-        """Of the last fact; 0 without one."""
+        """The place of the last fact in the outbox; 0 without one."""
         return int(self.facts[-1]["seq"]) if self.facts else 0
 
 

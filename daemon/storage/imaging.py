@@ -95,7 +95,7 @@ class ImagingRows:
         )
 
     async def waiting_files(self, limit: int) -> list[tuple[UUID, JobFile]]:
-        """Of ours, not in the store yet, oldest job first."""
+        """Files of ours that are not in the store yet, oldest job first."""
         query = (
             sa.select(imaging_files)
             .join(imaging_jobs, imaging_jobs.c.id == imaging_files.c.job_id)

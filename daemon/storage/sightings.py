@@ -40,7 +40,7 @@ class SightingRows:
         return _sighting(row)
 
     async def around(self, run_id: UUID, label: str, first: datetime, last: datetime) -> list[SettledSighting]:
-        """Of one label, started from `first` to `last`."""
+        """The sightings of one label that started from `first` to `last`."""
         query = sa.select(sightings).where(
             sightings.c.run_id == run_id,
             sightings.c.label == label,

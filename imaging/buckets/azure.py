@@ -137,7 +137,7 @@ def _bare(etag: str | None) -> str:
 
 
 def _status(error: Exception) -> tuple[int | None, str]:
-    """Of the answer, and the store's own code."""
+    """The HTTP status of the answer, and the store's own code."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if not isinstance(error, HttpResponseError):

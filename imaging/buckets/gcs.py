@@ -26,7 +26,7 @@ from imaging.buckets.store import (
 from imaging.errors import ImagingError, InputInvalid, NotConfigured
 from imaging.wire import checked_url
 
-# Of Google's library, on its first import, about a Python that it will leave one day: nothing for a log of ours.
+# Google's library warns, on its first import, of a Python that it will leave one day: nothing for a log of ours.
 warnings.filterwarnings("ignore", "You are using a Python version", FutureWarning)
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"

@@ -151,7 +151,7 @@ class S3Buckets:
 
 
 def _status(error: Exception) -> tuple[int | None, str]:
-    """Of the answer, and the store's own code."""
+    """The HTTP status of the answer, and the store's own code."""
     from minio.error import InvalidResponseError, S3Error, ServerError
 
     if isinstance(error, S3Error):

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # What comes besides a picture or a list: heads, errors, metadata.
 _ANSWERS_MAX = 16 * 2**20
-# Of a folder of LISTED_MAX objects with long names.
+# A folder of LISTED_MAX objects with long names.
 LIST_MAX = 256 * 2**20
 # A line slower than this for a whole picture is taken for dead.
 _BYTES_PER_S_MIN = 64 * 2**10

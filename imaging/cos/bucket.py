@@ -219,7 +219,7 @@ def _judged(error: CosServiceError) -> ImagingError:
 
 
 def _broken(error: BaseException | None) -> ImagingError:
-    """Of what requests raised: in our words."""
+    """What requests raised, in our words."""
     found = list(causes(error))
     for cause in found:
         if isinstance(cause, ImagingError | Halted):

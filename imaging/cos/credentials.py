@@ -37,7 +37,7 @@ class CosCredentials:
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> "CosCredentials":
-        """Of the answer of the credentials call, or of the file it was kept in: nested or flat, any known spelling.
+        """Read the answer of the credentials call, or the file it was kept in: nested or flat, any known spelling.
 
         A time without a zone is UTC, as that of STS. Raises Unclear, which names the field and never a value.
         """

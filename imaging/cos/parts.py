@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging.errors import InputInvalid, InputTooLarge, Stopped
 
 _BLOCK = 2**20
-# Of COS.
+# The bounds of COS.
 _PARTS_MAX = 10_000
 _PART_MAX = 5 * 2**30
 

@@ -20,7 +20,7 @@ _MAX = 64 * 2**10
 
 
 class Record(BaseModel):
-    """Of one upload to one place."""
+    """What is known of one upload to one place."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

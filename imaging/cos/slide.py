@@ -16,7 +16,7 @@ __all__ = ["CosCredentials", "CosRules", "Uploaded", "callback_path", "file_md5"
 
 _FOLDER = "SLIDES/"
 _MD5 = re.compile("[0-9a-f]{32}")
-# Of a key of COS.
+# COS takes no longer key.
 _KEY_BYTES_MAX = 850
 # Control characters, half characters, and line ends of Unicode.
 _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}

@@ -40,7 +40,7 @@ class Sent:
 
 @dataclass(slots=True)
 class _Outcome:
-    """Of one part: error is None where it arrived. client: whose credentials it was sent with."""
+    """How sending one part came out: error is None where it arrived. client: whose credentials it was sent with."""
 
     part: Part
     client: Client
@@ -79,7 +79,7 @@ class Access:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """Of one file to one key."""
+    """The upload of one file to one key."""
 
     slide: Slide
     key: str

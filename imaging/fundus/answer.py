@@ -174,7 +174,7 @@ class StudyAnswer:
 
     @property
     def statuses(self) -> tuple[int | None, ...]:
-        """Of every part that was asked for and of which a picture was sent."""
+        """The status of every part that was asked for and of which a picture was sent."""
         if self.ai_type.is_ultra_wide:
             return (self.ultra_wide.status,) if self.ultra_wide else ()
         return tuple(each.status for each in (*self.glaucoma, *self.diseases) if each.is_real)

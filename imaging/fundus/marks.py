@@ -18,7 +18,7 @@ from imaging.fundus.answer import EyeDetail
 from imaging.fundus.terms import MARKS
 
 INFLATED_MAX = 16 * 2**20
-# Of all fields of one eye.
+# The bytes of all fields of one eye.
 TOGETHER_MAX = 64 * 2**20
 DEPTH_MAX = 32
 

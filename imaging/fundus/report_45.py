@@ -8,7 +8,7 @@ from imaging.markdown import plain
 
 NOT_TOLD = "❓ 未返回"
 
-# Of Description and DiseaseResult.
+# Fields of Description and DiseaseResult.
 _RATIOS = {"ratios_cd": "杯盘比 C/D", "ratios_in": "盘沿比 I/N", "ratios_sn": "盘沿比 S/N", "ratios_tn": "盘沿比 T/N"}
 _LESIONS = {
     "microaneurysms": "微血管瘤",

@@ -11,7 +11,7 @@ from imaging.errors import Refused, Unauthorized, Unclear
 from imaging.fundus.terms import CODES, DATABASE, INVALID_SIGNATURE, INVALID_TOKEN, AiType
 
 NAME = "眼底平台"
-# Of "please write to us to open this service", which comes with various codes.
+# Words of "please write to us to open this service", which comes with various codes.
 CLOSED = "开通服务"
 
 _TOLD = 200

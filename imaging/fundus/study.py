@@ -13,7 +13,7 @@ from imaging.fundus.terms import AiType, Camera, Eye
 from imaging.pictures import Picture
 
 IMAGES_MAX = 20
-# Of files, before base64.
+# The bytes of files, before base64.
 TOGETHER_MAX = 5 * 2**20
 FILE_MAX = 100 * 2**20
 

@@ -26,7 +26,7 @@ PATHS = {
     "create_url": "/api/v1/image/create/",
     "list_url": "/api/v1/embed/image/list/",
 }
-# Of a token that does not say: a login too many costs nothing, and a 401 leads to one anyway.
+# How long a token lasts that does not say: a login too many costs nothing, and a 401 leads to one anyway.
 TOKEN_LASTS = timedelta(hours=1)
 # A time without a zone is the back end's own.
 _BEIJING = timezone(timedelta(hours=8))

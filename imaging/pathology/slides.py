@@ -15,7 +15,7 @@ from typing import Any
 from imaging.errors import InputInvalid, InputTooLarge
 
 TILE_SIZE, OVERLAP, QUALITY = 254, 1, 80
-# Of what is decoded for one preview tile, and of one tile in the file; each pixel takes four bytes, and more meanwhile.
+# What is decoded for one preview tile, and one tile in the file; each pixel takes four bytes, and more meanwhile.
 PIXELS_MAX = 16 * 2**20
 # Formats of several files, of which one alone is no slide.
 _OF_MANY_FILES = {".mrxs": "mrxs", ".vms": "vms", ".vmu": "vmu"}

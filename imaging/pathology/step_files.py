@@ -26,7 +26,7 @@ TOKEN, CREDENTIALS, UPLOAD, RECORD = (
     "wsi_record_result.json",
 )
 BYTES_MAX = 8 * 2**20
-# Of a token in a file that does not say: long enough to be tried, too short for step 1 to keep it.
+# How long a token in a file lasts that does not say: enough to be tried, too short for step 1 to keep it.
 UNKNOWN_LASTS = timedelta(seconds=30)
 
 

@@ -19,7 +19,7 @@ from inference.runtime import Device
 SECTION = "imaging.retina"
 # A batch is as large as fits into this, as a request and as its answer; several are on their way at once.
 _BATCH_MAX = 32 * 2**20
-# Of an answer, and of a request, to a model that takes no less.
+# An answer, and a request to a model that takes no less, may have so many bytes.
 ANSWER_MAX = 256 * 2**20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -108,7 +108,10 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """Of one picture. probabilities: one for each label. maps: (labels, height, width), or with none of them first."""
+    """What a model says of one picture.
+
+    probabilities: one for each label. maps: (labels, height, width), or with none of them first.
+    """
 
     probabilities: tuple[float, ...]
     maps: npt.NDArray[np.float32] | None
@@ -184,7 +187,10 @@ def batched(pictures: Sequence[npt.NDArray[Any]], contract: Contract) -> npt.NDA
 
 
 def opinions(answer: Arrays, contract: Contract, rules: RetinaRules, count: int) -> list[Opinion]:
-    """Of the first `count` pictures of a run. Raises Failed where an answer is no probabilities of our labels."""
+    """The opinions on the first `count` pictures of a run.
+
+    Raises Failed where they are no probabilities of our labels.
+    """
     scores = maps = None
     if contract.scores is not None:
         scores = _probable(answer, contract.scores, contract, rules, count)

@@ -107,7 +107,7 @@ class GrpcLink:
         return Refused(f"{self._name}拒绝了请求（{code}）：{one_line(words) or '没有说明原因'}", code=code)
 
     def _unavailable(self, words: str) -> ImagingError:
-        """Of the transport, or of a server that is too busy."""
+        """What UNAVAILABLE means: it comes of the transport, or of a server that is too busy."""
         if "handshake" in words or "certificate" in words:
             return Unreachable(f"无法连接{self._name}（TLS 证书无法验证）。", code="UNAVAILABLE")
         if "failed to connect" in words or "dns resolution" in words:

@@ -13,7 +13,7 @@ from imaging.errors import InputInvalid, InputTooLarge, InputUnsupported
 from imaging.pictures import Kind, check_picture, open_rgb
 
 FIELD = "image"
-# Of one slice.
+# One slice has at most so many.
 PIXELS_MAX = 100_000_000
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"

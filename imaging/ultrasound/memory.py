@@ -52,7 +52,7 @@ def _resident_bytes() -> int:
 
 
 def _gpu_bytes() -> int:
-    """Of all GPUs, by NVML; 0 where it cannot be asked, which is said once."""
+    """What this process holds of all GPUs, by NVML; 0 where it cannot be asked, which is said once."""
     try:
         import pynvml
     except ImportError:

@@ -72,7 +72,7 @@ class Ultrasound:
 
     @property
     def provider(self) -> str:
-        """Of ONNX Runtime: CUDA's where any model runs there."""
+        """The execution provider of ONNX Runtime: CUDA's where any model runs there."""
         used = {network.provider for network, _ in self._served.values()}
         return CUDA if CUDA in used else CPU
 
@@ -140,7 +140,7 @@ class Ultrasound:
         )
 
     def _run_all(self, works: "Sequence[_Work]") -> None:
-        """Of one model and one output."""
+        """Run the works of one model and one output, in batches."""
         batch: list[tuple[_Work, int, Floats]] = []
         for work in works:
             for index, window in enumerate(self._seen(work)):
@@ -194,7 +194,7 @@ class _Work:
 
     @property
     def pixels(self) -> int:
-        """Of the mask."""
+        """How many pixels the mask has."""
         return self.plan.size[0] * self.plan.size[1] if self.head == SEG else 0
 
     def take(self, index: int, found: Floats) -> None:

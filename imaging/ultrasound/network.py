@@ -123,7 +123,7 @@ class Network:
             raise _mismatch(self.path, f"expected {SEG} of shape (N, 1 or 2, {side}, {side}), got {found.shape}")
         if self._signature.seg == "probabilities":
             return found[:, -1]
-        # Of two channels, a softmax; of one, a sigmoid: the same of their difference.
+        # Two channels mean a softmax, one a sigmoid: the same of their difference.
         return _sigmoid(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found[:, 0])
 
     def _scores(self, head: str, found: Floats) -> Floats:

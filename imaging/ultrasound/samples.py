@@ -52,7 +52,7 @@ def sample(data: Path | None, task: str, dataset_name: str, *, rng: Random, pixe
 
 
 def _folder(data: Path | None, task: Task, dataset: Dataset) -> Path | None:
-    """Of a set, however its folder is spelled; its exact name first."""
+    """The folder of a data set, however it is spelled; its exact name first."""
     if data is None:
         return None
     found = [path for path in _below(data / task.value) if path.is_dir() and dataset_of(path.name) is dataset]

@@ -136,7 +136,7 @@ def _boundary(mask: Mask) -> Mask:
 
 
 def _distance(edge: Mask) -> npt.NDArray[np.float32]:
-    """Of every pixel to the nearest of the edge."""
+    """How far each pixel is from the nearest one of the edge."""
     import cv2
 
     return np.asarray(cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)

@@ -67,7 +67,7 @@ def test_the_waits_of_whoever_counts_the_attempts_grow_to_their_limit_too() -> N
         waits = [backoff.wait_s(attempts) for _ in range(200)]
         assert whole_s / 2 <= min(waits) < max(waits) <= whole_s, attempts
         assert len(set(waits)) > 100, "what failed together would come back together"
-        # Of 200 draws some are in the first tenth and some in the last, but for one time in a thousand million.
+        # Some of 200 draws are in the first tenth and some in the last, but for one time in a thousand million.
         assert min(waits) < 0.55 * whole_s
         assert max(waits) > 0.95 * whole_s
 

@@ -207,7 +207,7 @@ class Client:
 
 def run(folder: Path, seed: int, steps: int | None, fate: Fate) -> None:
     """The process: steps None runs until killed."""
-    # Of all engines: the history of the schema is gone through on one of its own.
+    # All engines are listened to: the history of the schema is gone through on one of its own.
     sa.event.listen(sa.Engine, "before_cursor_execute", lambda *_: fate.comes_to("statement"))
     sa.event.listen(sa.Engine, "commit", lambda *_: fate.comes_to("commit"))
     asyncio.run(_run(folder, seed, steps, fate))

@@ -29,7 +29,7 @@ from tests.streams.clips import encode
 # One question and one booking of the second recording, in H.265 and of another size than the first.
 PART_S = (28, 50)
 PART_SIZE = (640, 360)
-# Of the first recording, as far as the journey goes.
+# So much of the first recording is watched.
 FIRST_S = 32
 SMALL = (160, 90)
 # A JPEG of a frame is nearer to it than any frame that was filmed this much earlier or later.

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Of localhost, and its key."""
+    """A certificate of localhost, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     paths = (folder / "cert.pem", folder / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]

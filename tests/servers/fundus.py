@@ -187,7 +187,7 @@ class FundusServer(Vendor):
         return self.answer or {"code": 30008, "message": "处理中", "data": None}
 
     def _signature_refusal(self, handler: VendorHandler, app_id: str) -> dict[str, Any] | None:
-        """Of the headers appId, signature and timestamp, which every call carries."""
+        """What is wrong with the headers appId, signature and timestamp, which every call carries."""
         header = handler.headers
         timestamp = header.get("timestamp", "")
         if app_id not in _TOKENS or header.get("appId") != app_id:

@@ -66,7 +66,7 @@ class PathologyServer(Vendor):
         self.cos = cos
         self.seen = Seen()
         self.faults: dict[str, deque[Fault]] = {name: deque() for name in _METHODS}
-        # Of one query each; the last stays.
+        # The answers to one query each; the last stays.
         self.statuses: deque[Any] = deque([4])
         self.value: Any = DIAGNOSIS
         self.needs_callback = False

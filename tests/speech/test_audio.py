@@ -66,7 +66,7 @@ def problem(content: bytes, asked: AudioRules = RULES) -> AudioProblem:
 
 
 def correlation(left: np.ndarray, right: np.ndarray) -> float:
-    """Of two recordings of nearly the same length, at their best shift within 20 ms."""
+    """How alike two recordings of nearly the same length are, at their best shift within 20 ms."""
     n = min(len(left), len(right)) - 640
     middle = left[320 : 320 + n].astype(float)
     return max(float(np.corrcoef(middle, right[at : at + n].astype(float))[0, 1]) for at in range(0, 640, 2))

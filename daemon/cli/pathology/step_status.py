@@ -10,7 +10,7 @@ import typer
 from daemon.cli.failures import FAILED, MISUSED, line_of
 
 PENDING = 3
-# Of an InputInvalid: what was typed, or left out, on the command line or in the configuration.
+# Fields of an InputInvalid that were typed, or left out, on the command line or in the configuration.
 _TYPED = {"disease", "date", "organization", "local_file", "slide_id"}
 
 
@@ -52,7 +52,7 @@ class Teller:
         self._said: set[Step] = set()
 
     def say(self, outcome: Outcome) -> None:
-        """Of the step that was begun last. Pending ends the command."""
+        """Print how the step that was begun last came out. Pending ends the command."""
         assert self.step not in self._said, "one line for each step"
         self._said.add(self.step)
         typer.echo(status_line(self.step, outcome))

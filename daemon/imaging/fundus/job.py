@@ -128,7 +128,7 @@ class FundusGateway:
 
 
 def study_id_of(job: Job) -> str:
-    """Of the job alone, so that it is the same after every restart; in the form of the seed, which begins it so."""
+    """The study id comes of the job alone, so that it is the same after every restart; the seed begins it so."""
     prefix = "uw" if AiType(job.inputs["ai_type"]).is_ultra_wide else "eye"
     return f"{prefix}_{int(job.created_at.timestamp())}_{job.id.hex[:8]}"
 

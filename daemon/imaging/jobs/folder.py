@@ -55,7 +55,7 @@ class JobFolder:
         return sorted(path.name for path in stray)
 
     def ids(self) -> list[UUID]:
-        """Of the jobs that have a folder here."""
+        """The ids of the jobs that have a folder here."""
         if not self.root.is_dir():
             return []
         return [UUID(path.name) for path in self.root.iterdir() if path.is_dir() and _is_id(path.name)]

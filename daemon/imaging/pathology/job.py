@@ -27,7 +27,7 @@ DISCLAIMER = "AI 结果仅供参考，诊断以病理医师的意见为准。"
 # Between the attempts at one request; an upload that fails for good is a job's step to be tried again.
 COS_BACKOFF = Backoff(initial_s=0.5, max_s=15.0)
 _RECORD = "cos_upload.json"
-# Of the part that a slide's MD5 takes of the step: reading is quick beside sending.
+# How much of the step a slide's MD5 is: reading is quick beside sending.
 _MD5_SHARE = 0.1
 _UNLISTED_POLLS_MAX = 3
 

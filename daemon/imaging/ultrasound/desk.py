@@ -52,7 +52,7 @@ _FIRST = "records[0]."
 # A thread that loads or runs a model cannot be told to stop.
 _ENDS_WITHIN_S = 60.0
 _DECODED_AT_ONCE = 2
-# Of all that may be kept.
+# The folder is cleaned early once so much of what may be kept is new.
 _GROWTH_MAX = 0.02
 READABLE = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".json": "application/json"}
 

@@ -32,7 +32,7 @@ UPLOADS = frozenset(f"{path}{slash}" for path in ("/upload", "/imaging/ultrasoun
 PREDICTIONS = frozenset(
     f"{path}{slash}" for path in ("/segment", "/segment2", "/imaging/ultrasound/predict") for slash in ("", "/")
 )
-# Of one record; the longest that passes is shorter.
+# The longest record that passes is shorter.
 RECORD_BYTES_MAX = 32 * 1024
 # Around the picture in a form.
 FORM_BYTES_MAX = 256 * 1024

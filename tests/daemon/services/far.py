@@ -64,11 +64,11 @@ class Far:
         await until(lambda: self._cut("wait_event_type = 'Lock'"))
 
     def rows(self, path: Path) -> dict[str, list[Row]]:
-        """Of this ledger, in the archive."""
+        """What the archive has of this ledger."""
         return _rows(self._connection, self._ledger(path)[1]["id"])
 
     def holds(self, path: Path, facts: int, *, known: int) -> None:
-        """Of this ledger: its first facts, each once and in order, all that they stand on, and nothing else.
+        """The archive has this ledger's first facts, each once and in order, all that they stand on, and nothing else.
 
         known: how many of them the ledger has noted to be here.
         """

@@ -69,7 +69,7 @@ class Ledger(RuleBasedStateMachine):
         self.lives = self.second = self.calm = 0
         self.is_running, self.is_away = False, False
         self.model: Run | None = None
-        # Of all facts that this ledger has: committed, in the archive, and noted in the ledger to be there.
+        # How many facts of this ledger are committed, in the archive, and noted in the ledger to be there.
         self.before = self.archived = self.known = 0
         self.told: list[Fact] = []
         self.server = self._new(self._life(), self.told)
@@ -292,7 +292,7 @@ class Ledger(RuleBasedStateMachine):
         return self.before + (len(self.model.facts) if self.model else 0)
 
     def rows(self, table: str) -> list[sqlite3.Row]:
-        """Of the latest run, past all of our own reading."""
+        """What the tables hold of the latest run, past all of our own reading."""
         with closing(sqlite3.connect(self.server.path)) as ledger:
             ledger.row_factory = sqlite3.Row
             latest = "SELECT id FROM surgeries ORDER BY started_at DESC LIMIT 1"

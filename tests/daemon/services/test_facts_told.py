@@ -71,7 +71,7 @@ class Room:
         return id_
 
     async def question(self) -> UUID:
-        """Of those that are open, the first."""
+        """The first of those that are open."""
         return (await read.head_of_queue(self.unit, "100001")).id
 
     async def posting(self) -> UUID:

@@ -44,7 +44,7 @@ class ArchivedLedger(Ledger):
     @precondition(lambda self: not self.is_away and self.archived < self.committed)
     @rule()
     def is_cut_off_in_the_middle_of_a_batch(self) -> None:
-        """Of which nothing stays."""
+        """Nothing of the batch stays."""
 
         async def cut() -> bool:
             _, came_to_its_end = await asyncio.gather(self.far.cuts_what_is_stuck(), self.server.archives())
@@ -117,7 +117,7 @@ class ArchivedLedger(Ledger):
 
 
 def _said_by(server: Server) -> object:
-    """Of the surgery that is over."""
+    """What the surgery that is over has."""
     archive = server.archive
 
     async def said() -> object:

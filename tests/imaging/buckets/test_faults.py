@@ -142,7 +142,7 @@ def test_closing_leaves_no_socket(store: Store, bucket: str) -> None:
 
 
 def connections(port: int) -> int:
-    """Of this process, to this server."""
+    """The connections of this process to this server."""
     found = psutil.Process().net_connections(kind="tcp")
     return sum(bool(each.raddr) and each.raddr.port == port and each.status == "ESTABLISHED" for each in found)
 
@@ -187,7 +187,7 @@ def test_secrets_and_addresses_are_printed_nowhere(
         server.next(Told(status=403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>", size=49))
         note(call(server.port))
         signatures = [headers.get("authorization", "-" * 9).rpartition(" ")[2] for _, headers in server.requests]
-    # Of this server there is nothing secret but the keys.
+    # The keys are all that is secret of this server.
     whole = "\n".join([*told, caplog.text])
     assert "InputMissing" in whole
     for secret in (OTHER_KEY, ACCOUNT_KEY, SECRET_KEY, ACCESS_KEY, ACCOUNT, refused, *signatures):
