@@ -21,6 +21,7 @@ from imaging.buckets.store import (
     changed,
     check_size,
     the_one,
+    unusable,
     whole_file,
 )
 from imaging.errors import ImagingError, InputInvalid, NotConfigured
@@ -85,6 +86,8 @@ class GcsBuckets:
             if blob.generation is None:
                 # Not every server that speaks this API minds the condition, or says what it gave.
                 blob.reload(retry=None, timeout=self._timeout)
+            if blob.generation is None:
+                raise unusable(self.name)
             if str(blob.generation) != found.version:
                 raise changed(found.key)
 
@@ -95,6 +98,8 @@ class GcsBuckets:
             with self._calling(bucket, OUTPUT_BUCKET, moves=size):
                 blob = self._client.get().bucket(bucket).blob(key)
                 blob.upload_from_file(file, size=size, content_type=media_type, retry=None, timeout=self._timeout)
+                if blob.generation is None:
+                    raise unusable(self.name)
 
     def check(self, bucket: str) -> None:
         with self._calling(bucket, "bucket"):

@@ -17,6 +17,7 @@ from imaging.buckets.store import (
     check_size,
     is_unnamed,
     the_one,
+    unusable,
     whole_file,
 )
 from imaging.errors import ImagingError, InputInvalid, NotConfigured
@@ -73,6 +74,8 @@ class S3Buckets:
             mark = {"If-Match": f'"{found.version}"'}
             answer = self._client.get().get_object(bucket, found.key, request_headers=mark)
             try:
+                if "ETag" not in answer.headers:
+                    raise unusable(self.name)
                 # Not every server minds If-Match.
                 if answer.headers.get("ETag", "").strip('"') != found.version:
                     raise changed(found.key)
@@ -88,7 +91,7 @@ class S3Buckets:
             file.seek(0)
             with self._calling(bucket, OUTPUT_BUCKET, moves=size):
                 # One part at a time: the library would hold several in memory, and make threads.
-                self._client.get().put_object(
+                written = self._client.get().put_object(
                     bucket,
                     key,
                     file,
@@ -97,6 +100,8 @@ class S3Buckets:
                     part_size=max(_PART_BYTES, -(-size // _PARTS_MAX)),
                     num_parallel_uploads=1,
                 )
+                if not written.etag:
+                    raise unusable(self.name)
 
     def check(self, bucket: str) -> None:
         with self._calling(bucket, "bucket"):

@@ -15,7 +15,7 @@ import requests
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
-from imaging.buckets.store import LOCATION, changed, missing_bucket, missing_object
+from imaging.buckets.store import LOCATION, OUTPUT_BUCKET, changed, missing_bucket, missing_object
 from imaging.errors import ImagingError, InputTooLarge, Refused, Unauthorized, Unclear, Unreachable
 from net import TooMuch, deadline, pools
 from net.causes import causes
@@ -86,7 +86,9 @@ def meaning(
     if isinstance(error, ImagingError):
         return error
     if status is None:
-        return broken(name, error)
+        told = broken(name, error)
+        # Nothing is wrong with what was to be written.
+        return Unclear(told.message) if isinstance(told, InputTooLarge) and field == OUTPUT_BUCKET else told
     if status == 404:
         return missing_bucket(bucket, field) if key is None or code in _NO_BUCKET else missing_object(key)
     if status == 412 and key is not None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 from urllib.parse import unquote_to_bytes
 
-from imaging.errors import InputForbidden, InputInvalid, InputMissing, InputTooLarge, InputUnsupported
+from imaging.errors import InputForbidden, InputInvalid, InputMissing, InputTooLarge, InputUnsupported, Unclear
 
 IMAGE_SUFFIXES = {
     ".png": "image/png",
@@ -217,6 +217,11 @@ def missing_object(location: str) -> InputMissing:
 
 def changed(key: str) -> InputInvalid:
     return _location_invalid("对象在读取前已被修改或删除，请重新提交", key)
+
+
+def unusable(name: str) -> Unclear:
+    """A success without the store's mark of the content: a page of a proxy or of a login comes with 200, too."""
+    return Unclear(f"{name}的应答不是存储桶的应答（没有对象的版本标识）。")
 
 
 def check_size(found: BucketObject, bytes_max: int) -> None:
