@@ -37,10 +37,10 @@ class HttpLink:
         )
 
     async def is_live(self, within_s: float) -> bool:
-        return (await self._wire.exchange("GET", f"{self._base}/health/live", timeout_s=within_s)).status == 200
+        return self._says_yes(await self._wire.exchange("GET", f"{self._base}/health/live", timeout_s=within_s))
 
     async def is_ready(self, within_s: float) -> bool:
-        return (await self._wire.exchange("GET", f"{self._model}/ready", timeout_s=within_s)).status == 200
+        return self._says_yes(await self._wire.exchange("GET", f"{self._model}/ready", timeout_s=within_s))
 
     async def metadata(self, within_s: float) -> Any:
         return await self._told(await self._wire.exchange("GET", self._model, timeout_s=within_s))
@@ -68,10 +68,19 @@ class HttpLink:
         except (ValueError, RecursionError):
             raise Unclear(f"{self._name}的应答不是有效的 JSON。", code=str(answer.status)) from None
 
-    def _check(self, answer: RawReply) -> None:
-        code = str(answer.status)
+    def _says_yes(self, answer: RawReply) -> bool:
+        """Whoever does not let us in says nothing of the server or its model."""
+        self._check_let_in(answer)
+        return answer.status == 200
+
+    def _check_let_in(self, answer: RawReply) -> None:
         if answer.status in (401, 403):
+            code = str(answer.status)
             raise Unauthorized(f"{self._name}拒绝访问（HTTP {code}）。", code=code)
+
+    def _check(self, answer: RawReply) -> None:
+        self._check_let_in(answer)
+        code = str(answer.status)
         if answer.status >= 500 or answer.status == 429:
             raise Unclear(f"{self._name}内部错误或过载（HTTP {code}）。", code=code)
         if answer.status != 200:

@@ -35,8 +35,9 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     versions: Annotated[list[str], Field(max_length=1000)] = []
-    inputs: Annotated[list[_Declared], Field(max_length=64)] = []
-    outputs: Annotated[list[_Declared], Field(max_length=64)] = []
+    # A model has both: an answer without them is of something else.
+    inputs: Annotated[list[_Declared], Field(max_length=64)]
+    outputs: Annotated[list[_Declared], Field(max_length=64)]
 
 
 class _Configured(BaseModel):

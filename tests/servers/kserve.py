@@ -51,8 +51,8 @@ class Model:
 class Rack:
     """The models and the behaviour of a server, whatever is spoken to it.
 
-    fault: "" or one of not_live, not_ready, busy (UNAVAILABLE), internal, stall, stall_metadata, reset, shape, half
-    (fewer bytes than the shape says), nan, no_output, no_config, typed (numbers instead of raw bytes).
+    fault: "" or one of not_live, not_ready, busy (UNAVAILABLE), internal, stall, stall_metadata, denied, reset, shape,
+    half (fewer bytes than the shape says), nan, no_output, no_config, typed (numbers instead of raw bytes).
     """
 
     def __init__(self, models: Mapping[str, Path], *, max_batch_size: int = 8) -> None:
@@ -76,6 +76,8 @@ class Rack:
 
     def metadata(self, name: str, version: str = "") -> dict[str, Any]:
         model = self.model(name, version)
+        if self.fault == "denied":
+            raise Wrong(grpc.StatusCode.UNAUTHENTICATED, "who are you")
         if self.fault == "stall_metadata":
             self.released.wait(DEADLINE_S)
         return {
@@ -228,6 +230,7 @@ def _abort(context: Any, wrong: Wrong) -> NoReturn:
 _HTTP = {
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.INTERNAL: 500,
 }
