@@ -60,6 +60,7 @@ class ProcessPool(Generic[Question, Answer]):
         self._provider, self._make, self._start_timeout_s = provider, make, start_timeout_s
         self._free = Semaphore(workers)
         self._lock = Lock()
+        self._is_closed = False
         first: _Worker[Question, Answer] = _Worker(make, start_timeout_s)
         try:
             first.load(start_timeout_s)
@@ -71,7 +72,7 @@ class ProcessPool(Generic[Question, Answer]):
         self._idle = [first]
 
     def ask(self, question: Question, timeout_s: float) -> Answer:
-        """Raises ProviderTimedOut, also when all are busy or loading for so long; ProviderFailed."""
+        """Raises ProviderTimedOut, also when all are busy or loading for so long; ProviderFailed, also when closed."""
         deadline_mono_s = time.monotonic() + timeout_s
         with self._worker(timeout_s) as worker:
             try:
@@ -86,8 +87,9 @@ class ProcessPool(Generic[Question, Answer]):
         return answer
 
     def close(self) -> None:
-        """End the idle processes; they also end with this one."""
+        """End the idle processes, and each other after its answer; they also end with this one."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.end()
@@ -98,15 +100,20 @@ class ProcessPool(Generic[Question, Answer]):
             raise ProviderTimedOut(self._provider, f"all workers were busy for {timeout_s:g} s")
         try:
             with self._lock:
+                if self._is_closed:
+                    raise ProviderFailed(self._provider, "is closed")
                 worker = self._idle.pop() if self._idle else None
             if worker is None:
                 worker = _Worker(self._make, self._start_timeout_s)
             try:
                 yield worker
             finally:
-                if worker.alive:
-                    with self._lock:
+                with self._lock:
+                    is_kept = worker.alive and not self._is_closed
+                    if is_kept:
                         self._idle.append(worker)
+                if not is_kept:
+                    worker.end()
         finally:
             self._free.release()
 

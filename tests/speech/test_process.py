@@ -170,3 +170,12 @@ def test_closing_ends_the_processes() -> None:
     pid = pool.ask(0, DEADLINE_S)
     pool.close()
     assert not is_running(pid)
+
+
+def test_a_process_that_is_at_work_when_the_pool_is_closed_ends_after_it() -> None:
+    pool = ProcessPool[int, int]("p", process_id, workers=1)
+    with pool._worker(30) as worker:
+        pool.close()
+        pid = worker.ask(0, 30)
+    assert isinstance(pid, int)
+    assert not is_running(pid)
