@@ -39,6 +39,7 @@ class FaultProxy:
         self._is_stalled = False
         self._bytes_per_s: float | None = None
         self._dripped: bytes | None = None
+        self._answers_lost = 0
 
     @property
     def endpoint(self) -> str:
@@ -81,6 +82,17 @@ class FaultProxy:
         # Loopback would take megabytes at once, and a client would never feel that its bytes do not pass.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
         self._start("accept", partial(self._listen, self._listener))
+
+    def lead_to(self, port: int) -> None:
+        """Who is connected is thrown out; whoever comes from now on is led there."""
+        self.refuse()
+        self._target = port
+        self.accept()
+
+    def lose_answers(self, count: int = 1) -> None:
+        """So many times what a server sends is thrown away, and its connection with it: it has done its work."""
+        with self._changed:
+            self._answers_lost = count
 
     def stall(self) -> None:
         """Nothing passes any more; connections stay, and new ones are taken."""
@@ -154,6 +166,10 @@ class FaultProxy:
         try:
             while data := connection.target.recv(CHUNK):
                 self._may_pass(connection, 0)
+                with self._changed:
+                    is_lost, self._answers_lost = self._answers_lost > 0, max(0, self._answers_lost - 1)
+                if is_lost:
+                    self._kill(connection)
                 self._answers()
                 rest = memoryview(data)
                 while rest:
