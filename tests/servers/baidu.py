@@ -71,6 +71,8 @@ class BaiduServer(Vendor):
     ) -> None:
         super().__init__("baidu", tls=tls)
         self.say = say
+        # What ASR hears in a WAV.
+        self.hear: Callable[[bytes], str] = lambda wav: self.say
         self.sound = sound or (lambda text: b"")
         self.calls = Calls()
         self.faults: dict[str, deque[Fault]] = {"token": deque(), "asr": deque(), "tts": deque()}
@@ -146,7 +148,7 @@ class BaiduServer(Vendor):
         )
         if not is_right:
             return 200, "application/json", _error(3300)
-        heard = {"err_no": 0, "err_msg": "success.", "corpus_no": "1", "sn": "1", "result": [self.say]}
+        heard = {"err_no": 0, "err_msg": "success.", "corpus_no": "1", "sn": "1", "result": [self.hear(speech)]}
         return 200, "application/json", json.dumps(heard).encode()
 
     def _tts(self, handler: VendorHandler, body: bytes) -> tuple[int, str, bytes]:
