@@ -25,8 +25,9 @@ from daemon.imaging.ultrasound.setup import ultrasound_desk_of
 from daemon.storage.database import LedgerUnavailable, Unit
 from daemon.storage.objects import FolderStore
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import DEADLINE_S, Daemon, until
+from tests.daemon.harness import DEADLINE_S, Daemon
 from tests.daemon.imaging import ultrasound_room as room
+from tests.waiting import until
 
 WHO = Who(name="clerk", address="127.0.0.1")
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)

@@ -22,9 +22,9 @@ from daemon.imaging.jobs.steps import Done, Gateway
 from daemon.log import QUIET
 from daemon.storage.database import Unit
 from imaging.errors import Failed, InputInvalid, InputMissing, Refused, Unauthorized, Unclear, Unreachable
-from tests.daemon.harness import until
 from tests.daemon.imaging.gateways import MEMBERS, Desk, Site, desk
 from tests.servers.broken import ANSWERS, BREAKS, ECHOES, LATE, Broken
+from tests.waiting import until
 
 # However slow the machine is.
 DEADLINE_S = 100.0

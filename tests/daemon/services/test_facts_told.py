@@ -34,12 +34,12 @@ from daemon.storage.database import Unit, open_engine
 from daemon.storage.objects import FolderStore, Spool
 from daemon.storage.schema import outbox
 from tests.daemon.conftest import Told
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, T0, at, saved, seen, surgery
 from tests.daemon.services.test_correct import CATALOGUE
 from tests.daemon.services.test_objects import delivering
 from tests.daemon.services.test_settle import answer
 from tests.journeys.killed import Still
+from tests.waiting import until
 
 GOLDEN = Path(__file__).with_name("facts_told.txt")
 CHINA = timezone(timedelta(hours=8))

@@ -19,9 +19,9 @@ from daemon.services.insist import insist, watch_ledger
 from daemon.services.watching import Observations
 from daemon.storage.database import LedgerUnavailable, Unit
 from tests.daemon.conftest import Told
-from tests.daemon.harness import until
 from tests.daemon.rows import CANDIDATES, T0, saved, seen, surgery
 from tests.daemon.services.test_settle import RULES
+from tests.waiting import until
 
 
 class Away:
