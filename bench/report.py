@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Measurement
+from daemon.config.sections import InferenceSettings
 
 NAMES = {
     "ours": "orwatch",
@@ -18,7 +19,7 @@ COLOURS = {"ours": "#0b6e4f", "ours-full": "#7fb69e", "naive": "#b5432a", "grab"
 JUDGED = (4, 8)  # cameras
 REAL_TIME_CAMERAS = 10
 REAL_TIME_RESULTS_MIN = 0.97  # of the sampling rate, in every camera; the window's ends cut off a part of a sample
-REAL_TIME_AGE_MAX_MS = 500.0  # inference.frame_age_max_s
+REAL_TIME_AGE_MAX_MS = 1000 * InferenceSettings().frame_age_max_s
 
 Case = tuple[str, int, str]  # scene, cameras, kind
 
