@@ -20,10 +20,10 @@ import pytest
 
 from daemon.config.speech import SpeechSettings
 from speech.baidu import BaiduRecognizer
-from speech.baidu_http import BaiduRules, Secret
 from speech.errors import NotUnderstood, ProviderFailed, ProviderTimedOut, ProviderUnusable
-from speech.pocketsphinx import SphinxRecognizer, SphinxRules
+from speech.pocketsphinx import SphinxRecognizer
 from speech.provider import RATE_HZ, Heard, Recognizer
+from tests import rules
 from tests.servers.baidu import API_KEY, SECRET_KEY, STALL, BaiduServer
 from tests.speech import sherpa_toys
 from tests.speech.clips import spoken
@@ -54,7 +54,7 @@ class Site:
 def _pocketsphinx(_folder: Path, _stack: ExitStack) -> Site:
     said = [(spoken(text, variant="f5", words_per_minute=140), text) for text in ("纱布", "第一个")]
     return Site(
-        make=lambda timeout_s: SphinxRecognizer(SphinxRules(workers=2, timeout_s=timeout_s)),
+        make=lambda timeout_s: SphinxRecognizer(rules.pocketsphinx(workers=2, timeout_s=timeout_s)),
         stalling=_stopped_children,
         hears=said,
         is_closed=True,
@@ -63,11 +63,11 @@ def _pocketsphinx(_folder: Path, _stack: ExitStack) -> Site:
 
 def _sherpa(folder: Path, _stack: ExitStack) -> Site:
     pytest.importorskip("sherpa_onnx")
-    from speech.sherpa import SherpaRecognizer, SherpaRules
+    from speech.sherpa import SherpaRecognizer
 
     model = sherpa_toys.transducer(folder / "model")
     return Site(
-        make=lambda timeout_s: SherpaRecognizer(SherpaRules(folder=model, workers=2, timeout_s=timeout_s)),
+        make=lambda timeout_s: SherpaRecognizer(rules.sherpa(model, timeout_s=timeout_s)),
         stalling=_stopped_children,
         hears=[(np.tile(spoken("纱布"), 2), "纱布")],
         is_closed=False,
@@ -80,11 +80,11 @@ def _baidu(_folder: Path, stack: ExitStack) -> Site:
 
     def make(timeout_s: float) -> Recognizer:
         return BaiduRecognizer(
-            BaiduRules(
-                app_id="1",
-                api_key=Secret(value=API_KEY),
-                secret_key=Secret(value=SECRET_KEY),
-                token_url=server.url("token"),
+            rules.baidu(
+                "1",
+                API_KEY,
+                SECRET_KEY,
+                server.url("token"),
                 asr_url=server.url("asr"),
                 timeout_s=timeout_s,
                 workers=2,

@@ -17,11 +17,11 @@ import pytest
 from daemon.config.speech import SpeechSettings
 from speech import mp3
 from speech.baidu import BaiduSynthesizer
-from speech.baidu_http import BaiduRules, Secret
 from speech.errors import ProviderFailed, TextEmpty, TextNotSpeakable
-from speech.espeak import EspeakRules, EspeakSynthesizer
+from speech.espeak import EspeakSynthesizer
 from speech.pack import PackSynthesizer
 from speech.provider import Synthesizer
+from tests import rules
 from tests.servers.baidu import API_KEY, SECRET_KEY, BaiduServer
 
 # However slow the machine is.
@@ -41,7 +41,7 @@ class Site:
 
 
 def _espeak(_folder: Path, _stack: ExitStack) -> Site:
-    return Site(make=lambda: EspeakSynthesizer(EspeakRules(timeout_s=DEADLINE_S)))
+    return Site(make=lambda: EspeakSynthesizer(rules.espeak(timeout_s=DEADLINE_S)))
 
 
 def _pack(folder: Path, _stack: ExitStack) -> Site:
@@ -55,15 +55,15 @@ def _pack(folder: Path, _stack: ExitStack) -> Site:
 
 def _baidu(_folder: Path, stack: ExitStack) -> Site:
     server = stack.enter_context(BaiduServer(sound=lambda text: _tone(200 + len(text))))
-    rules = BaiduRules(
-        app_id="1",
-        api_key=Secret(value=API_KEY),
-        secret_key=Secret(value=SECRET_KEY),
-        token_url=server.url("token"),
+    account = rules.baidu(
+        "1",
+        API_KEY,
+        SECRET_KEY,
+        server.url("token"),
         tts_url=server.url("tts"),
         timeout_s=DEADLINE_S,
     )
-    return Site(make=lambda: BaiduSynthesizer(rules), secrets=(API_KEY, SECRET_KEY))
+    return Site(make=lambda: BaiduSynthesizer(account), secrets=(API_KEY, SECRET_KEY))
 
 
 MEMBERS: dict[str, Callable[[Path, ExitStack], Site]] = {"espeak": _espeak, "pack": _pack, "baidu": _baidu}

@@ -21,14 +21,14 @@ from daemon.imaging.jobs.folder import JobFolder
 from daemon.imaging.jobs.steps import Done, Gateway, NotYet, Step, Work, step_named
 from daemon.imaging.pathology.job import PathologyGateway, PathologyJobRules
 from daemon.imaging.retina.job import INFER, ConfiguredBuckets, RetinaGateway
-from imaging.buckets.s3 import S3Buckets, S3Rules
+from imaging.buckets.s3 import S3Buckets
 from imaging.cos.slide import CosCredentials, CosRules
-from imaging.fundus.client import FundusClient, FundusRules
-from imaging.pathology.answers import PathologyRules
+from imaging.fundus.client import FundusClient
 from imaging.pathology.client import Pathology
-from imaging.retina.analysis import Retina, RetinaRules
+from imaging.retina.analysis import Retina
 from imaging.retina.parameters import parse_parameters
 from tests import oct as scans
+from tests import rules
 from tests.daemon.imaging.conftest import MARKED
 from tests.servers import s3
 from tests.servers.cos import CosServer
@@ -79,18 +79,17 @@ def _pathology(folder: Path, stack: ExitStack) -> Site:
 
     def make(ports: Mapping[str, int], timeout_s: float) -> Gateway:
         def cos_rules(_credentials: CosCredentials) -> CosRules:
-            return CosRules(
-                bucket=cos.bucket,
-                region=cos.region,
+            return rules.cos(
+                cos.bucket,
+                cos.region,
                 endpoint=f"127.0.0.1:{ports['cos']}",
                 secure=False,
                 part_size_mib=1,
                 attempts=2,
-                retry_wait_s=0.01,
                 timeout_s=timeout_s,
             )
 
-        rules = PathologyJobRules(
+        of_jobs = PathologyJobRules(
             username=USERNAME,
             password=PASSWORD,
             organization="测试医院",
@@ -101,7 +100,7 @@ def _pathology(folder: Path, stack: ExitStack) -> Site:
             zone=UTC,
         )
         base_url = f"http://127.0.0.1:{ports['platform']}"
-        return PathologyGateway(Pathology(PathologyRules(base_url=base_url, timeout_s=timeout_s, retry_s=0.01)), rules)
+        return PathologyGateway(Pathology(rules.pathology(base_url=base_url, timeout_s=timeout_s)), of_jobs)
 
     slide = write_slide(folder / "活检-01.tif", side=2048, levels=1)
     cut, text = folder / "cut.tif", folder / "text.svs"
@@ -133,7 +132,7 @@ def _fundus(folder: Path, stack: ExitStack) -> Site:
     server = stack.enter_context(FundusServer(ultra_wide_answer(left={"MacularHole": "1"}, left_detail=MARKED)))
 
     def make(ports: Mapping[str, int], timeout_s: float) -> Gateway:
-        rules = FundusRules(
+        where = rules.fundus(
             base_url=f"http://127.0.0.1:{ports['eyes']}",
             app_id=APP_ID,
             token=TOKEN,
@@ -142,7 +141,7 @@ def _fundus(folder: Path, stack: ExitStack) -> Site:
             # A query has a quarter of it.
             timeout_s=4 * timeout_s,
         )
-        return FundusGateway(FundusClient(rules, off_loop=off_loop))
+        return FundusGateway(FundusClient(where, off_loop=off_loop))
 
     left, right = (scans.picture(folder / name, scans.b_scan(100, 100)) for name in ("P001_OS.jpg", "P001_OD.png"))
     text = folder / "text.jpg"
@@ -175,7 +174,7 @@ def _retina_of_a_bucket(folder: Path, stack: ExitStack) -> Site:
     scan = scans.picture(store.root / s3.BUCKET / "a.png", scans.b_scan(97))
 
     def make(ports: Mapping[str, int], timeout_s: float) -> Gateway:
-        bucket = S3Rules(
+        bucket = rules.s3(
             endpoint=f"127.0.0.1:{ports['store']}",
             access_key=s3.ACCESS_KEY,
             secret_key=s3.SECRET_KEY,
@@ -185,7 +184,7 @@ def _retina_of_a_bucket(folder: Path, stack: ExitStack) -> Site:
         return _retina_gateway(f"http://127.0.0.1:{ports['model']}", "grpc", timeout_s, {"s3": S3Buckets(bucket)})
 
     buckets = S3Buckets(
-        S3Rules(endpoint=store.endpoint, access_key=s3.ACCESS_KEY, secret_key=s3.SECRET_KEY, secure=False)
+        rules.s3(endpoint=store.endpoint, access_key=s3.ACCESS_KEY, secret_key=s3.SECRET_KEY, secure=False)
     )
     [found] = buckets.find(s3.BUCKET, "a.png", files_max=1)
     buckets.close()
@@ -230,7 +229,7 @@ def _retina_of_an_upload(folder: Path, stack: ExitStack) -> Site:
 
 
 def _retina_gateway(url: str, protocol: Any, timeout_s: float, stores: Mapping[str, Any]) -> Gateway:
-    rules = RetinaRules(
+    where = rules.retina(
         server_url=url,
         protocol=protocol,
         model_name="oct",
@@ -238,7 +237,7 @@ def _retina_gateway(url: str, protocol: Any, timeout_s: float, stores: Mapping[s
         timeout_s=timeout_s,
         connect_timeout_s=timeout_s,
     )
-    return RetinaGateway(Retina(rules, off_loop=off_loop), ConfiguredBuckets(stores), image_bytes_max=2**20)
+    return RetinaGateway(Retina(where, off_loop=off_loop), ConfiguredBuckets(stores), image_bytes_max=2**20)
 
 
 def _retina_inputs(name: str) -> Inputs:

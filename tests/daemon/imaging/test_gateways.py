@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -384,7 +384,7 @@ async def running(
     unit: Unit, gateways: dict[JobKind, Gateway], folder: JobFolder, at_it: Desk | None = None
 ) -> AsyncIterator[Working]:
     feed = Feed[Job](4096)
-    rules = RunRules(workers=2, wait_initial_s=0.02, wait_max_s=0.1)
+    rules = RunRules(workers=2, retry_for=timedelta(hours=24))
     runner = JobRunner(unit, gateways, folder, feed, rules, on_end=lambda: None)
     task = asyncio.create_task(runner.run())
     try:
