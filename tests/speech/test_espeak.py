@@ -2,7 +2,6 @@ import logging
 import re
 import shutil
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,13 +54,6 @@ def test_whatever_changes_the_sound_changes_the_voice() -> None:
 def test_nothing_to_say_is_told_so(espeak: EspeakSynthesizer, text: str) -> None:
     with pytest.raises(TextEmpty):
         espeak.synthesize(text)
-
-
-def test_both_threads_at_once_say_the_same(espeak: EspeakSynthesizer) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(espeak.synthesize, [ONE, SEVERAL] * 3))
-
-    assert together == [espeak.synthesize(ONE), espeak.synthesize(SEVERAL)] * 3
 
 
 def test_what_is_said_reaches_no_log_and_no_argument(

@@ -1,5 +1,4 @@
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -179,13 +178,6 @@ def test_the_voice_changes_with_what_the_folder_holds(tmp_path: Path) -> None:
 
     assert first == same
     assert len({first, other_sound, other_words}) == 3
-
-
-def test_both_threads_at_once_say_the_same(pack: PackSynthesizer) -> None:
-    texts = ["可吸收缝线", "请确认：刚才使用的是不可吸收缝线吗？"] * 4
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(pack.synthesize, texts)) == [pack.synthesize(text) for text in texts]
 
 
 def test_a_pack_goes_on_speaking_when_its_folder_is_gone(tmp_path: Path) -> None:
