@@ -40,7 +40,7 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3Server
 from tests.slides import write_slide
 
-# Of whatever is answered: a loaded machine has all the time that it needs.
+# Whatever is answered may take so long: a loaded machine has all the time that it needs.
 TIMEOUT_S = 60.0
 Inputs = dict[str, Any]
 Files = list[tuple[str, Path]]
