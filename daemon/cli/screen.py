@@ -19,12 +19,11 @@ from daemon.cli.client import View
 from daemon.cli.options import console
 from daemon.cli.sightings import STYLES, reason_text
 from daemon.domain.confirmation import ConfirmationState
-from daemon.domain.facts import FactKind
+from daemon.domain.facts import OF_OBJECTS, FactKind
 
 _EVENTS_SHOWN = 12
 _COUNTED = (FactKind.BOOKED, FactKind.CONFIRMED)
 _BY_HAND = (FactKind.CONFIRMED, FactKind.REJECTED, FactKind.VOIDED)
-_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED)
 _OF_THE_RUN = (FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED, FactKind.SURGERY_ENDED)
 
 
@@ -146,7 +145,7 @@ def event_line(event: Event, tally: Tally) -> str:
     parts = [at, f"[{style}]{kind:<10}[/]", escape(event.camera or ""), escape(event.item_name or "")]
     if event.type in (*_COUNTED, FactKind.VOIDED) and event.item_id in tally.totals:
         parts.append(f"[bold]-> {tally.totals[event.item_id][1]}[/]")
-    if event.type in _OF_OBJECTS:
+    if event.type in OF_OBJECTS:
         parts.append(escape(event.evidence or ""))
     elif event.type in _BY_HAND or (event.type is FactKind.BOOKED and not event.camera):
         parts.append(f"by {escape(event.doctor_id or 'nobody named')}")

@@ -27,6 +27,10 @@ class FactKind(StrEnum):
     OBJECT_EXPIRED = "object_expired"
 
 
+# The kinds that are about an object; all others are about an item or the surgery.
+OF_OBJECTS = frozenset({FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     label: str

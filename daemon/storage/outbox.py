@@ -9,10 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.catalogue import Item
-from daemon.domain.facts import AboutItem, AboutObject, Fact, FactKind, Posted, Score, Seen
+from daemon.domain.facts import OF_OBJECTS, AboutItem, AboutObject, Fact, FactKind, Posted, Score, Seen
 from daemon.storage.schema import outbox
-
-_OF_OBJECTS = (FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED)
 
 
 class OutboxRows:
@@ -67,7 +65,7 @@ def _fact(row: sa.Row[Any]) -> Fact:
         surgery_id=row.body["surgery_id"],
         at=row.at,
         seq=row.seq,
-        about=_object(row.body) if kind in _OF_OBJECTS else _item(row.body),
+        about=_object(row.body) if kind in OF_OBJECTS else _item(row.body),
     )
 
 
