@@ -52,7 +52,9 @@ class Broken(Vendor):
             headers = {"Location": "http://127.0.0.1:9/elsewhere"} if status == 302 else {}
             send(handler, status, b"" if handler.command == "HEAD" else body, kind, headers)
         elif self._how in ECHOES:
-            said = f"{handler.path} {dict(handler.headers.items())} {content[:2000].decode(errors='replace')}"
+            # Words are cut short when they are shown: what is secret comes first, in the body and in our own headers.
+            ours = reversed(handler.headers.items())
+            said = f"{content[:2000].decode(errors='replace')} {dict(ours)} {handler.path}".strip()
             body = json.dumps({"code": 4711, "message": said, "msg": said, "error": said}, ensure_ascii=False).encode()
             send(handler, ECHOES[self._how], b"" if handler.command == "HEAD" else body)
         elif self._how == "cut short":

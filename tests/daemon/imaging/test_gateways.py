@@ -22,7 +22,7 @@ from daemon.imaging.jobs.steps import Done, Gateway
 from daemon.log import QUIET
 from daemon.storage.database import Unit
 from imaging.errors import Failed, InputInvalid, InputMissing, Refused, Unauthorized, Unclear, Unreachable
-from tests.daemon.imaging.gateways import MEMBERS, Desk, Site, desk
+from tests.daemon.imaging.gateways import MEMBERS, TIMEOUT_S, Desk, Site, desk
 from tests.servers.broken import ANSWERS, BREAKS, ECHOES, LATE, Broken
 from tests.waiting import until
 
@@ -150,15 +150,18 @@ async def test_a_step_that_may_be_repeated_gives_the_same_twice(at_hand: Desk) -
 
 
 async def test_a_back_end_that_is_away_is_unreachable_at_every_step(site: Site, tmp_path: Path) -> None:
-    wrong: dict[str, object] = {}
+    wrong: dict[str, str] = {}
+    away = 0
     async with AsyncExitStack() as stack:
         for step, at_it, job in await _each_step(site, tmp_path, stack):
             came = at_it.lead_to(None)
             outcome = await _outcome(at_it, job)
-            if type(outcome) is not Unreachable and not (isinstance(outcome, Done) and at_it.connections == came):
-                wrong[step] = outcome
+            # What needs nobody is done all the same; that is never all of a job.
+            if not isinstance(outcome, Unreachable | Done) or _why_wrong(outcome, at_it, step, came):
+                wrong[step] = repr(outcome)
+            away += isinstance(outcome, Unreachable)
 
-    # What needs nobody is done all the same; that is never all of a job.
+    assert away
     assert not wrong, "\n".join(f"{place}: {why}" for place, why in wrong.items())
 
 
@@ -183,11 +186,11 @@ async def test_whatever_is_answered_is_one_of_our_errors_and_says_no_secret(
     caplog.set_level(logging.DEBUG)
     wrong: dict[tuple[str, str], str] = {}
     async with AsyncExitStack() as stack:
+        servers = {how: stack.enter_context(Broken(how)) for how in (*ANSWERS, *ECHOES, *BREAKS)}
         for step, at_it, job in await _each_step(site, tmp_path, stack):
-            for how in (*ANSWERS, *ECHOES, *BREAKS):
-                with Broken(how) as broken:
-                    came = at_it.lead_to(broken.port)
-                    outcome = await _outcome(at_it, job)
+            for how, broken in servers.items():
+                came = at_it.lead_to(broken.port)
+                outcome = await _outcome(at_it, job)
                 is_a_yes = how == "another JSON" and step in site.any_yes and isinstance(outcome, Done)
                 is_missing = how == "a 404" and isinstance(outcome, InputMissing)
                 why = _why_wrong(outcome, at_it, step, came, are_our_words=how not in ECHOES)
@@ -234,7 +237,7 @@ async def test_a_back_end_that_does_not_know_us_is_told_as_that(site: Site, tmp_
 
 
 async def _each_step(
-    site: Site, folder: Path, stack: AsyncExitStack, *, timeout_s: float = 60.0
+    site: Site, folder: Path, stack: AsyncExitStack, *, timeout_s: float = TIMEOUT_S
 ) -> list[tuple[str, Desk, Job]]:
     """A desk for each step, and a job that has come as far."""
     async with desk(site, folder) as first:
@@ -242,8 +245,18 @@ async def _each_step(
     found = []
     for name in names:
         at_it = await stack.enter_async_context(desk(site, folder, timeout_s=timeout_s))
-        found.append((name, at_it, await at_it.at(name)))
+        found.append((name, at_it, await _walked(at_it, name)))
     return found
+
+
+async def _walked(at_it: Desk, name: str) -> Job:
+    """On a slow machine a short deadline strikes on the way already."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await at_it.at(name)
+            except (Unreachable, Unclear):
+                continue
 
 
 async def _outcome(at_it: Desk, job: Job) -> Done | BaseException:
