@@ -277,7 +277,16 @@ def test_what_the_readme_points_at_is_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["scripts/setup", "scripts/demo", "scripts/test", "scripts/lock", "scripts/azurite", ".ci/run"]
+    "script",
+    [
+        "scripts/setup",
+        "scripts/demo",
+        "scripts/test",
+        "scripts/test-busy",
+        "scripts/lock",
+        "scripts/azurite",
+        ".ci/run",
+    ],
 )
 def test_scripts_are_executable_and_stop_at_the_first_failure(script: str) -> None:
     path = ROOT / script

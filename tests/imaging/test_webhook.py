@@ -24,7 +24,7 @@ SECRET = "secret-of-the-webhook-test"
 BODY = '{"status":"sent","filename":"左眼.png"}'.encode()
 NOW = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
 # Long enough for a loaded machine; a receiver that stalls costs so long.
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 LATE_S = 0.5
 
 
@@ -173,7 +173,7 @@ async def test_a_receiver_that_says_200_and_then_nothing_more_has_it(receiver: W
         await deliver(receiver)
     receiver.next(webhooks.TRICKLE)
 
-    await deliver(receiver, timeout_s=LATE_S)
+    await deliver(receiver, timeout_s=4 * LATE_S)
 
 
 @pytest.mark.parametrize("fault", [webhooks.STALL, webhooks.TRICKLE_HEAD], ids=["stall", "trickle"])

@@ -2,34 +2,32 @@
 
 import csv
 import io
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from inference.truth import Truth, load_truth
 from tests.journeys.program import ASSETS, Program
 from tests.servers.rtsp import RtspCamera
+from tests.waiting import DEADLINE_S
 
-# From the camera's own play-out to the surgery's clock: connecting, the first key frame, the window.
-TOLERANCE_S = 3.0
+TOLERANCE_S = 0.5
 LENGTH_S = 76.0
 
 
-@pytest.mark.timeout(300)
 def test_a_surgery_books_what_the_cameras_show(
     rtsp: Callable[..., RtspCamera], program: Callable[..., Program], second_camera_h265: Path
 ) -> None:
     truth = load_truth(ASSETS / "truth.yaml")
     first = rtsp(ASSETS / "or-cam-01.mp4", loop=False)
     second = rtsp(second_camera_h265, loop=False, user="ops", password="p@ss/word")
-    orwatch = program(cameras={"or-cam-01": first.url, "or-cam-02": second.url})
+    cameras = {"or-cam-01": first, "or-cam-02": second}
+    orwatch = program(cameras={name: camera.url for name, camera in cameras.items()})
 
     started = orwatch.begin("123456", ["or-cam-01", "or-cam-02"])
     assert started.status_code == 200, started.text
-    began = datetime.fromisoformat(orwatch.client.get("/client/surgeries/123456").json()["started_at"])
     waiting = orwatch.client.get("/client/surgeries/123456/result")
     assert (waiting.status_code, waiting.json()["detail"]["code"]) == (503, "RESULT_NOT_READY")
 
@@ -39,7 +37,7 @@ def test_a_surgery_books_what_the_cameras_show(
     def all_are_booked() -> bool:
         return len(orwatch.client.get("/client/surgeries/123456/result").json().get("details", [])) >= expected
 
-    orwatch.until(all_are_booked, deadline_s=LENGTH_S + 20)
+    orwatch.until(all_are_booked, deadline_s=LENGTH_S + DEADLINE_S)
 
     questions = orwatch.client.get("/client/surgeries/123456").json()["questions"]
     asked = Counter(label for (label, expect), count in consumed.items() if expect == "ask" for _ in range(count))
@@ -63,7 +61,7 @@ def test_a_surgery_books_what_the_cameras_show(
     assert totals == {label: sum(n for (of, _), n in consumed.items() if of == label) for label, _ in consumed}
     lines = list(csv.DictReader(io.StringIO(report), delimiter="\t"))
     for line in lines:
-        assert explained(line, truth, began), line
+        assert explained(line, truth, cameras[line["camera"]]), line
     files = list((orwatch.folder / "var" / "log" / "consumption").iterdir())
     assert {path.suffix for path in files} == {".tsv", ".md"}
     assert report in [path.read_text(encoding="utf-8") for path in files]
@@ -74,9 +72,9 @@ def test_a_surgery_books_what_the_cameras_show(
     assert orwatch.stop() == 0
 
 
-def explained(line: dict[str, str], truth: Truth, began: datetime) -> bool:
+def explained(line: dict[str, str], truth: Truth, camera: RtspCamera) -> bool:
     """Whether the truth file has something in front of that camera at that time that gives this line."""
-    at_s = (datetime.fromisoformat(line["time"]) - began).total_seconds()
+    _, at_s = camera.shown(datetime.fromisoformat(line["time"]).timestamp() - time.time() + time.monotonic())
     recording = next(each for each in truth.recordings.values() if each.camera == line["camera"])
     if line["status"] == "未采纳":
         return True

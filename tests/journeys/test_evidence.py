@@ -25,6 +25,7 @@ from inference.truth import TruthItem, load_truth
 from tests.journeys.program import ASSETS, Program
 from tests.servers.rtsp import RtspCamera
 from tests.streams.clips import encode
+from tests.waiting import DEADLINE_S
 
 # One question and one booking of the second recording, in H.265 and of another size than the first.
 PART_S = (28, 50)
@@ -106,7 +107,6 @@ def part_in_h265(tmp_path: Path) -> Path:
     return encode(tmp_path / "part.mp4", pictures(), codec="libx265", options={"crf": "18"})
 
 
-@pytest.mark.timeout(180)
 def test_every_booking_and_every_question_has_a_picture_and_a_clip_of_its_moment(
     rtsp: Callable[..., RtspCamera], program: Callable[..., Program], part_in_h265: Path
 ) -> None:
@@ -130,7 +130,7 @@ def test_every_booking_and_every_question_has_a_picture_and_a_clip_of_its_moment
         found = Counter(line["status"] for line in lines())
         return found["已记账"] >= 3 and found["待确认"] >= 1
 
-    orwatch.until(enough, deadline_s=FIRST_S - 2)
+    orwatch.until(enough, deadline_s=FIRST_S + DEADLINE_S)
     (question,) = orwatch.client.get("/client/surgeries/123456").json()["questions"]
     answered = orwatch.client.post(
         f"/client/surgeries/123456/pending-confirmation/{question['confirmation_id']}/choose",

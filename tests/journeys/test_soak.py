@@ -23,8 +23,9 @@ FRAME_AGE_MAX_S = 0.5
 @pytest.mark.soak
 @pytest.mark.timeout(MINUTES * 60 + 300)
 def test_half_an_hour_with_four_cameras_and_5000_polls_grows_nothing(
-    rtsp: Callable[..., RtspCamera], program: Callable[..., Program]
+    rtsp: Callable[..., RtspCamera], program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ORWATCH_INFERENCE__FRAME_AGE_MAX_S", f"{FRAME_AGE_MAX_S}")
     names = [f"or-cam-{number:02}" for number in range(1, 5)]
     clips = [ASSETS / "or-cam-01.mp4", ASSETS / "or-cam-02.mp4"] * 2
     orwatch = program(cameras={name: rtsp(clip).url for name, clip in zip(names, clips, strict=True)})

@@ -200,7 +200,7 @@ def test_who_is_late_is_left_at_the_deadline(server: BaiduServer, route: str, fa
 
 def test_a_connection_that_a_firewall_forgot_is_not_used(server: BaiduServer, sound: bytes) -> None:
     server.forgets_connections = True
-    listening, speaking = ear(server, timeout_s=LATE_S), voice(server, timeout_s=LATE_S)
+    listening, speaking = ear(server), voice(server)
     for _ in range(2):
         assert listening.recognize(PCM, []).text == "纱布。"
         assert speaking.synthesize(TEXT).mp3 == sound
@@ -233,7 +233,7 @@ def test_a_redirect_is_not_followed(server: BaiduServer) -> None:
 def test_an_answer_without_end_is_not_read_to_the_end(server: BaiduServer) -> None:
     server.next("asr", baidu.FLOOD)
     with pytest.raises(ProviderFailed, match="more than"):
-        ear(server, timeout_s=LATE_S * 4).recognize(PCM, [])
+        ear(server).recognize(PCM, [])
 
 
 def test_a_refused_connection_is_a_fault(sound: bytes) -> None:

@@ -11,6 +11,7 @@ from speech.errors import ProviderFailed, ProviderTimedOut, ProviderUnusable, Te
 from speech.espeak import EspeakSynthesizer
 from speech.spelled import spelled
 from tests import rules
+from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not there")
 
@@ -141,7 +142,7 @@ LATER = {
 def test_what_breaks_later_is_a_failure_of_the_provider(tmp_path: Path, name: str) -> None:
     script, error, told = LATER[name]
     path = program(tmp_path, PROBED + (script or "exit 0"))
-    broken = EspeakSynthesizer(rules.espeak(program=str(path), timeout_s=1.0))
+    broken = EspeakSynthesizer(rules.espeak(program=str(path), timeout_s=2.0 if name == "hangs" else DEADLINE_S))
     if script is None:
         path.unlink()
 

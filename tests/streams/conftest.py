@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from streams import picker
 from tests.servers.rtsp import RtspCamera, why_unavailable
 from tests.streams.clips import counted, encode
+from tests.waiting import DEADLINE_S
 
 MEDIA = Path(__file__).parents[2] / "../shared/media"
 
@@ -46,8 +48,10 @@ def footage(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def rtsp() -> Iterator[Callable[..., RtspCamera]]:
-    """rtsp(clip, user=..., ...) -> a running camera."""
+def rtsp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RtspCamera]]:
+    """rtsp(clip, user=..., ...) -> a running camera, of which no frame is left out because this machine is late."""
+    monkeypatch.setattr(picker, "BEHIND_S", DEADLINE_S)
+    monkeypatch.setattr(picker, "BURST_BEHIND_S", DEADLINE_S)
     if reason := why_unavailable():
         if os.environ.get("CI"):
             pytest.fail(reason)

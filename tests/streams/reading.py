@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +48,15 @@ class Reader:
         if len(self.frames) < count:
             raise AssertionError(f"got {len(self.frames)} of {count} frames, then {self.error!r}") from self.error
         return self.frames[:count]
+
+    def until(self, holds: Callable[[list[Frame]], bool]) -> list[Frame]:
+        """All frames, once it holds of them; looked at with each."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: holds(self.frames) or self._done, DEADLINE_S)
+            frames = list(self.frames)
+        if not holds(frames):
+            raise AssertionError(f"it does not hold of {len(frames)} frames, then {self.error!r}") from self.error
+        return frames
 
     def wait_for_end(self, within_s: float = DEADLINE_S) -> BaseException | None:
         """What `run` raised, None if it returned."""

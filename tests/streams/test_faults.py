@@ -1,29 +1,29 @@
 """What cameras do wrong, done to a real server: each fault is one error, in time, and a stop is always heard.
 
-The times are bounds that the product promises (a stall is seen in 2 s), not measurements.
+The one time that is measured tells what the product promises (a stall is seen in 2 s) from twice as long.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from streams import Frame, Source, StreamBroken, StreamStalled, StreamUnreachable
+from streams import Frame, Source, StreamBroken, StreamStalled, StreamUnreachable, picker
+from streams.picker import BEHIND_S
 from tests.servers.ports import free_port
 from tests.servers.rtsp import RtspCamera, SilentServer
 from tests.streams.clips import counted, encode
 from tests.streams.reading import Reader, decoding_all
 
 Rtsp = Callable[..., RtspCamera]
-# A stall is promised to be seen within the read timeout; the margin is this machine's. libav gives out the picture that
-# it held when it is interrupted, and waiting once more after it (twice the timeout) was a bug once.
-READ_TIMEOUT_S = 1.5
-SEEN_WITHIN_S = 1.5 * READ_TIMEOUT_S
+# A stall is promised to be seen within the read timeout. libav gives out the picture that it held when it is
+# interrupted, and waiting once more after it was a bug once: twice the timeout, less what PyAV's polling takes off.
+READ_TIMEOUT_S = 2.0
+SEEN_WITHIN_S = 1.8 * READ_TIMEOUT_S
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -38,18 +38,25 @@ def test_a_frozen_encoder_is_seen_in_time(rtsp: Rtsp, h264: Path, transport: str
         reader.wait_for(1)
 
 
-def test_a_hiccup_of_the_camera_costs_no_more_than_itself(rtsp: Rtsp, h264: Path) -> None:
+def test_a_hiccup_of_the_camera_costs_no_more_than_itself(
+    rtsp: Rtsp, h264: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pause was once taken for the length of a frame, so that all later packets seemed late and were skipped."""
     camera = rtsp(h264)
+    monkeypatch.setattr(picker, "BEHIND_S", BEHIND_S)
+
+    def come_one_by_one(frames: list[Frame]) -> bool:
+        last = frames[before:][-4:]
+        return len(last) == 4 and last[-1].stream_s - last[0].stream_s < 3 * 0.7
+
     with Reader(url=camera.url, read_timeout_s=READ_TIMEOUT_S) as reader:
         reader.wait_for(3)
         camera.freeze()
         paused = not reader.stop.wait(0.6)
         camera.thaw()
-        thawed_mono_s = time.monotonic()
-        after = reader.wait_for(len(reader.frames) + 6)
+        before = len(reader.frames)
+        reader.until(come_one_by_one)
     assert paused
-    assert after[-1].captured_mono_s - thawed_mono_s < 6 / 2.0 + 1.0
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -70,7 +77,7 @@ def test_a_killed_camera_is_seen_and_comes_back_on_its_port(rtsp: Rtsp, h264: Pa
         reader.wait_for(2)
         port = camera.port
         camera.kill()
-        assert isinstance(reader.wait_for_end(SEEN_WITHIN_S), StreamBroken)
+        assert isinstance(reader.wait_for_end(), StreamBroken)
     with Reader(url=camera.url) as reader:
         assert isinstance(reader.wait_for_end(), StreamUnreachable)
     camera.start()
@@ -150,23 +157,27 @@ def test_a_stop_during_a_stall_is_no_error(rtsp: Rtsp, h264: Path) -> None:
     camera.resume()
 
 
-def test_after_a_pause_of_this_machine_the_newest_frames_win(rtsp: Rtsp, h264: Path) -> None:
+def test_after_a_pause_of_this_machine_the_newest_frames_win(
+    rtsp: Rtsp, h264: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     camera = rtsp(h264)
-    stop, held_up = threading.Event(), threading.Event()
-    ages_s: list[float] = []
+    monkeypatch.setattr(picker, "BEHIND_S", BEHIND_S)
+    stop = threading.Event()
+    frames: list[Frame] = []
     source = Source(decoding_all(camera.url))
 
     def consume(frame: Frame) -> None:
-        ages_s.append(time.monotonic() - frame.captured_mono_s)
-        if len(ages_s) == 3:
-            held_up.wait(1.2)  # nobody sets it: the thread is kept from its camera
-        elif len(ages_s) == 7:
+        frames.append(frame)
+        if len(frames) == 3:
+            stop.wait(1.2)  # the thread is kept from its camera
+        elif len(frames) == 4:
             stop.set()
 
     source.run(consume, stop)
     assert source.stats.behind >= 1
     assert source.stats.skipped > 0
-    assert all(age_s <= 0.5 for age_s in ages_s)
+    # What was filmed in the pause is left out, but for what is fresh at its end.
+    assert frames[3].stream_s - frames[2].stream_s >= 1.2 - BEHIND_S
 
 
 def test_one_bad_camera_does_not_disturb_another(rtsp: Rtsp, h264: Path, h265: Path) -> None:

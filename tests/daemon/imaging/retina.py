@@ -18,6 +18,7 @@ from tests.servers.azurite import AzuriteServer
 from tests.servers.gcs import GcsServer
 from tests.servers.kserve import GrpcServer
 from tests.servers.webhooks import Delivery, WebhookServer
+from tests.waiting import DEADLINE_S
 
 SECRET = "a-secret-of-the-tests"
 JSON = dict[str, Any]
@@ -73,10 +74,10 @@ def settings(folder: Path, triton: GrpcServer, receiver: WebhookServer, **more: 
         "server_url": triton.url,
         "model_name": "oct",
         "labels": list(scans.LABELS),
-        "timeout_s": 10.0,
+        "timeout_s": DEADLINE_S,
         "webhook_hosts": [receiver.host],
         "webhook_secret": SECRET,
-        "webhook_timeout_s": 3.0,
+        "webhook_timeout_s": DEADLINE_S,
     }
     return {"folder": str(folder / "imaging"), "retina": retina | more}
 

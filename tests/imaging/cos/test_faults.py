@@ -30,8 +30,11 @@ from tests.servers.cos_faults import (
     Fault,
 )
 from tests.uploads import MIB, World, built
+from tests.waiting import DEADLINE_S
 
 PARTS = 3
+# Of a call that is to be left; all others of the upload must come to their end within it.
+LATE_S = 1.5
 
 
 @pytest.fixture
@@ -42,16 +45,19 @@ def server(tmp_path: Path) -> Iterator[CosServer]:
 
 @pytest.fixture
 def world(server: CosServer, tmp_path: Path) -> World:
-    world = built(server, tmp_path, 2 * MIB + 99)
-    world.rules = replace(world.rules, timeout_s=0.3)
-    return world
+    return built(server, tmp_path, 2 * MIB + 99)
+
+
+def patience(fault: Fault) -> float:
+    """How long a call may take, so that it is left where the server would never answer."""
+    return LATE_S if fault in (STALL, TRICKLE) else DEADLINE_S
 
 
 @pytest.mark.parametrize("fault", [RESET, STALL, LOST, LIE, SPOIL, BROKEN, BUSY, TRICKLE])
 def test_a_part_that_is_lost_is_sent_again_and_no_other(world: World, fault: Fault) -> None:
     world.server.next("part", fault)
 
-    done = world.upload()
+    done = world.upload(rules=replace(world.rules, timeout_s=patience(fault)))
 
     assert (done.parts_sent, world.arrived()) == (PARTS, True)
     assert sorted(world.times_asked().values()) == [1] * (PARTS - 1) + [2]
@@ -62,7 +68,7 @@ def test_a_small_file_is_sent_again(server: CosServer, tmp_path: Path, fault: Fa
     world = built(server, tmp_path, 1000)
     server.next("put", fault)
 
-    world.upload(rules=replace(world.rules, timeout_s=0.3))
+    world.upload(rules=replace(world.rules, timeout_s=patience(fault)))
 
     assert world.arrived()
 
@@ -72,7 +78,7 @@ def test_a_small_file_is_sent_again(server: CosServer, tmp_path: Path, fault: Fa
 def test_what_comes_before_and_after_the_parts_is_asked_again(world: World, action: str, fault: Fault) -> None:
     world.server.next(action, fault)
 
-    world.upload()
+    world.upload(rules=replace(world.rules, timeout_s=patience(fault)))
 
     assert world.arrived()
     assert world.server.actions["part"] == PARTS
@@ -96,7 +102,7 @@ def test_the_wait_after_each_failed_attempt_is_the_callers(world: World) -> None
 def test_looking_for_the_object_is_repeated(world: World, fault: Fault) -> None:
     world.server.next("head", fault)
 
-    world.upload()
+    world.upload(rules=replace(world.rules, timeout_s=patience(fault)))
 
     assert world.arrived()
 
@@ -127,7 +133,7 @@ def test_the_list_of_parts_is_asked_for_again(world: World, fault: Fault) -> Non
     ],
 )
 def test_a_part_that_never_arrives_ends_the_upload_which_can_be_resumed(world: World, fault: Fault, said: str) -> None:
-    world.rules = replace(world.rules, timeout_s=0.3, attempts=3, threads=1)
+    world.rules = replace(world.rules, timeout_s=patience(fault), attempts=3, threads=1)
     world.server.next("part", *[fault] * 3)
 
     with pytest.raises(Unclear, match=said):
@@ -154,7 +160,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(world: World) -> None:
     world.server.next("initiate", FLOOD)
 
     with pytest.raises(Unclear, match="过长"):
-        world.upload(rules=replace(world.rules, timeout_s=60.0, attempts=1))
+        world.upload(rules=replace(world.rules, timeout_s=DEADLINE_S, attempts=1))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +254,7 @@ def test_tls_is_verified(certificate: tuple[Path, Path], tmp_path: Path) -> None
         assert not server.actions
 
         server.next("part", RESET, STALL)
-        world.upload(rules=replace(world.rules, ca_file=certificate[0], timeout_s=1.0))
+        world.upload(rules=replace(world.rules, ca_file=certificate[0], timeout_s=LATE_S))
         assert world.arrived()
 
 
@@ -286,7 +292,7 @@ TROUBLES: dict[str, tuple[str, Fault]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_no_secret_gets_into_logs_or_errors(world: World, caplog: pytest.LogCaptureFixture, trouble: str) -> None:
-    world.rules = replace(world.rules, timeout_s=0.3, attempts=2)
+    world.rules = replace(world.rules, timeout_s=patience(TROUBLES[trouble][1]), attempts=2)
     if trouble == "nobody":
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))

@@ -38,7 +38,7 @@ from tests.servers.fundus import APP_ID, APP_ID_45, TOKEN, TOKEN_45, Fault, Fund
 from tests.servers.fundus_answers import answer_45, ultra_wide_answer
 from tests.waiting import DEADLINE_S
 
-LATE_S = 0.6
+LATE_S = 2.0
 WIDE = AiType.ULTRA_WIDE
 
 

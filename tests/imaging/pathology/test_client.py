@@ -38,6 +38,7 @@ from imaging.pathology.client import ATTEMPTS, Pathology
 from tests import rules
 from tests.servers import pathology as far
 from tests.servers.pathology import PASSWORD, USERNAME, Fault, PathologyServer
+from tests.waiting import DEADLINE_S
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 MD5 = "0123456789abcdef0123456789abcdef"
@@ -69,7 +70,7 @@ def server() -> Iterator[PathologyServer]:
 
 @pytest.fixture
 async def client(server: PathologyServer) -> AsyncIterator[Pathology]:
-    async with Pathology(rules.pathology(base_url=server.url, timeout_s=10)) as made:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=DEADLINE_S)) as made:
         yield made
 
 
@@ -111,7 +112,7 @@ async def test_a_wrong_password_is_said_once_and_not_asked_again(client: Patholo
 @pytest.mark.parametrize("name", ["html", "empty", "half", "no object", "reset"])
 @pytest.mark.parametrize("step", ["login", "credentials", "list"])
 async def test_what_changes_nothing_is_asked_three_times(server: PathologyServer, step: str, name: str) -> None:
-    async with Pathology(rules.pathology(base_url=server.url, timeout_s=10)) as client:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=DEADLINE_S)) as client:
         token = await logged_in(client)
         slide_id = (await client.create(token, **CREATE)).slide_id
         asked = {
@@ -141,7 +142,7 @@ async def test_asking_again_leaves_standard_output_to_the_status_lines(
 
 @pytest.mark.parametrize("name", ["stall", "trickle"])
 async def test_an_answer_that_does_not_come_is_waited_for_until_a_deadline(server: PathologyServer, name: str) -> None:
-    async with Pathology(rules.pathology(base_url=server.url, timeout_s=0.5)) as client:
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=2)) as client:
         server.next("login", NO_ANSWERS[name])
         await client.login(USERNAME, PASSWORD, NOW)
     assert server.seen.calls["login"] == 2
@@ -150,8 +151,10 @@ async def test_an_answer_that_does_not_come_is_waited_for_until_a_deadline(serve
 @pytest.mark.parametrize("name", NO_ANSWERS)
 @pytest.mark.parametrize("step", ["callback", "create"])
 async def test_what_may_have_been_done_is_never_done_again(server: PathologyServer, step: str, name: str) -> None:
-    async with Pathology(rules.pathology(base_url=server.url, timeout_s=0.4)) as client:
-        token = await logged_in(client)
+    async with Pathology(rules.pathology(base_url=server.url)) as patient:
+        token = await logged_in(patient)
+    timeout_s = 0.4 if name in ("stall", "trickle") else DEADLINE_S
+    async with Pathology(rules.pathology(base_url=server.url, timeout_s=timeout_s)) as client:
         server.next(step, replace(NO_ANSWERS[name], acts=True))
         with pytest.raises(Unclear, match="可能已经创建"):
             await (client.create(token, **CREATE) if step == "create" else client.register(token, **CALLBACK))

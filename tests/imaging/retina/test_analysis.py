@@ -23,7 +23,7 @@ from tests.oct import LABELS, b_scan, decoders, jpeg_volume, model, picture, vol
 from tests.servers.kserve import GrpcServer, HttpServer, Rack
 from tests.waiting import DEADLINE_S
 
-LATE_S = 0.4
+LATE_S = 1.0
 SERVERS = {"grpc": GrpcServer, "http": HttpServer}
 FRAMES = np.random.default_rng(5).integers(0, 256, (11, 61, 97), np.uint8)
 
