@@ -22,7 +22,7 @@ def halves(width: int, height: int) -> np.ndarray:
     return rgb
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     source=st.tuples(st.integers(16, 400), st.integers(16, 400)),
     size=st.tuples(st.integers(1, 256), st.integers(1, 256)),

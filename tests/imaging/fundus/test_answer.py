@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import Unclear
@@ -141,7 +141,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(wide=JSON, glaucoma=JSON, url=JSON)
 def test_whatever_comes_is_an_answer_or_unclear(wide: Any, glaucoma: Any, url: Any) -> None:
     body = {"code": 0, "data": {"ultraWideResult": wide, "glaucomaResultList": glaucoma, "reportUrl": url}}

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.fundus.answer import EyeDetail
@@ -156,7 +156,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_any_json_is_counted_and_drawn_without_a_crash(value: Any) -> None:
     found = mark(json.dumps(value))

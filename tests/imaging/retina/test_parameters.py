@@ -5,7 +5,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import InputInvalid
@@ -171,7 +171,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*WHOLE, "exam_center_coordinate", "mm_nerve_crop_zone", "other"]), _JSON))
 def test_whatever_is_sent_is_taken_or_named(given_: dict[str, Any]) -> None:
     try:

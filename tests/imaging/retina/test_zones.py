@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import InputInvalid
@@ -24,7 +24,6 @@ millimetres = st.floats(0.05, 30)
 spacings = st.floats(0.001, 0.1)
 
 
-@settings(deadline=None)
 @given(widths, millimetres, spacings, st.floats(0, 1))
 def test_a_center_zone_follows_the_formula_within_a_pixel(width: int, mm: float, spacing: float, at: float) -> None:
     middle = at * width
@@ -36,7 +35,6 @@ def test_a_center_zone_follows_the_formula_within_a_pixel(width: int, mm: float,
     assert abs(zone.right - max(min(middle + half, width), 0)) <= 1
 
 
-@settings(deadline=None)
 @given(widths, millimetres, spacings)
 def test_a_zone_around_the_middle_is_symmetric_within_a_pixel(width: int, mm: float, spacing: float) -> None:
     (zone,) = zones(width, mm_crop_zone=mm, pixel_spacing_column=spacing)
@@ -44,7 +42,6 @@ def test_a_zone_around_the_middle_is_symmetric_within_a_pixel(width: int, mm: fl
     assert abs(zone.left - (width - zone.right)) <= 1
 
 
-@settings(deadline=None)
 @given(st.integers(400, 2000), st.floats(0.1, 2), st.integers(150, 250))
 def test_a_zone_is_as_wide_wherever_it_lies(width: int, mm: float, middle: int) -> None:
     first, second = (
@@ -55,7 +52,6 @@ def test_a_zone_is_as_wide_wherever_it_lies(width: int, mm: float, middle: int) 
     assert first.right - first.left == second.right - second.left
 
 
-@settings(deadline=None)
 @given(widths, spacings, st.floats(0, 1), st.floats(0, 1), st.floats(0.05, 10))
 def test_a_nerve_zone_reaches_so_far_beyond_both_landmarks(
     width: int, spacing: float, one: float, other: float, mm: float

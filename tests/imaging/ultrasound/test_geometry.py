@@ -157,7 +157,7 @@ def test_the_share_that_is_seen_is_told() -> None:
     assert middle(500, 1000, SIDE).seen == pytest.approx(0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 600), st.integers(1, 600), st.sampled_from([0, 255]), st.sampled_from([32, 224]))
 def test_any_size_comes_back_exactly_as_large_and_as_plain(height: int, width: int, level: int, side: int) -> None:
     mask = seen_and_back(np.full((height, width, 3), level, np.uint8), whole(height, width, side))
