@@ -114,7 +114,7 @@ async def test_an_access_that_is_cancelled_broke_off_however_often_it_is_told_so
     async def access() -> None:
         async with noted(unit, WHO, "read", NOW):
             inside.set()
-            await asyncio.Event().wait()
+            await asyncio.get_running_loop().create_future()
 
     task = asyncio.create_task(access())
     await inside.wait()
@@ -140,7 +140,7 @@ async def test_without_a_row_nothing_is_given_but_a_stop_stays_a_stop(unit: Unit
     async def access() -> None:
         async with noted(unit, WHO, "read", NOW):
             inside.set()
-            await asyncio.Event().wait()
+            await asyncio.get_running_loop().create_future()
 
     with pytest.raises(LedgerUnavailable):
         async with noted(unit, WHO, "read", NOW):
@@ -192,7 +192,7 @@ async def test_a_picture_of_ultrasound_that_is_received_when_the_daemon_stops_br
 
     async def never(_folder: Path) -> tuple[Path, str]:
         receiving.set()
-        await asyncio.Event().wait()
+        await asyncio.get_running_loop().create_future()
         raise AssertionError
 
     task = asyncio.create_task(ultrasound_desk_of(site).upload(never, 0, WHO, NOW))
@@ -211,7 +211,7 @@ async def test_a_creation_in_the_middle_of_a_stop_broke_off_and_what_it_left_goe
         async with creation(imaging, JobKind.FUNDUS, Request({"type": "http", "headers": []}), WHO) as draft:
             (imaging.folder.make(draft.job_id) / "a.jpg").write_bytes(b"half")
             receiving.set()
-            await asyncio.Event().wait()
+            await asyncio.get_running_loop().create_future()
 
     task = asyncio.create_task(receive())
     await receiving.wait()

@@ -12,8 +12,8 @@ from daemon.metrics import Metrics
 from daemon.services.answers import AnswerRules, Answers, Recorded
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore
-from speech.audio import AudioRules
-from speech.chain import BreakerRules, Ear
+from speech.chain import Ear
+from tests import rules
 from tests.daemon.rows import at, saved, surgery
 from tests.daemon.services.test_objects import objects_on
 from tests.daemon.services.test_settle import asked
@@ -36,9 +36,9 @@ async def test_an_answer_that_cannot_be_kept_is_refused_where_there_is_an_object
     run = await saved(unit, surgery())
     question = await asked(unit, run)
     objects, _ = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path, spool_max=3)
-    ear = Ear([], BreakerRules(), on_change=lambda name, is_ok, why: None)
-    rules = AnswerRules(audio=AudioRules(), retries_max=3, has_object_server=has_object_server)
-    answers = Answers(unit, ear, objects, Catalogue(), Metrics(), rules)
+    ear = Ear([], rules.breaker(), on_change=lambda name, is_ok, why: None)
+    keeping = AnswerRules(audio=rules.audio(), retries_max=3, has_object_server=has_object_server)
+    answers = Answers(unit, ear, objects, Catalogue(), Metrics(), keeping)
     recorded = Recorded(filename="answer.wav", content=silence())
     with pytest.raises(refused):
         await answers.resolve(run.surgery_id, str(question), recorded, "D1001", lambda: at(30))

@@ -33,7 +33,7 @@ from tests.uploads import MIB, World, built
 from tests.waiting import DEADLINE_S
 
 PARTS = 3
-# Of a call that is to be left; all others of the upload must come to their end within it.
+# How long a call that is to be left may take; all others of the upload must come to their end within it.
 LATE_S = 1.5
 
 
