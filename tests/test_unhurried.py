@@ -26,7 +26,7 @@ def pauses(source: str) -> Iterator[int]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             is_turn = ast.unparse(node) == "asyncio.sleep(0)"  # the loop's next turn, and no time
             # An event that is made on the spot is set by nobody.
-            is_deaf = ast.unparse(node).startswith(("threading.Event().wait(", "asyncio.Event().wait("))
+            is_deaf = ast.unparse(node.func) == "threading.Event().wait"
             if (node.func.attr == "sleep" and not is_turn) or is_deaf:
                 yield node.lineno
 

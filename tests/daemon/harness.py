@@ -123,7 +123,7 @@ def settings_for(
         },
         # Voices and ears have tests of their own; here they would only make every start slower.
         "speech": {"tts": [], "asr": []},
-        "surgery": {"start_timeout_s": 10, "start_attempts": 1, "timezone": "Asia/Shanghai"},
+        "surgery": {"start_timeout_s": 60, "start_attempts": 1, "timezone": "Asia/Shanghai"},
     }
     for section, values in (overrides or {}).items():
         content[section] = {**content.get(section, {}), **values}

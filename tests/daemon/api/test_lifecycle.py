@@ -87,7 +87,7 @@ async def test_a_start_that_fails_names_the_camera_and_leaves_nothing_running(da
             "missing file": "/nowhere/film.mp4",
             "silent": silent.url,
         }[down]
-        rules = {"start_timeout_s": 0.5, "start_attempts": 2}
+        rules = {"start_timeout_s": 3, "start_attempts": 1}
         async with daemon_on(cameras={**TWO, "down": url}, surgery=rules) as daemon:
             answer = await daemon.start("100001", "cam-1", "down")
             assert answer.status_code == 503

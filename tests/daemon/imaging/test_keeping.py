@@ -132,7 +132,7 @@ async def test_jobs_go_on_while_the_object_store_is_away_and_their_files_arrive_
         await until(lambda: not health.components["imaging files"].ok)
 
         with server:
-            await until(lambda: health.components["imaging files"].ok, deadline_s=60)
+            await until(lambda: health.components["imaging files"].ok)
             async with daemon.parts.context.unit.read() as tx:
                 [file] = await tx.imaging.files(UUID(job["id"]))
             assert file.state is FileState.STORED

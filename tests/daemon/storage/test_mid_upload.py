@@ -185,11 +185,11 @@ async def test_a_connection_killed_in_mid_upload_is_made_again_and_nobody_notice
     assert health.components["objects"].ok
 
 
-async def test_bookings_do_not_wait_for_a_slow_upload(
+async def test_bookings_do_not_wait_for_an_upload_that_does_not_go_on(
     unit: Unit, told: Told, tmp_path: Path, server: S3Server, proxy: FaultProxy
 ) -> None:
     objects, _ = objects_on(unit, store_behind(proxy), tmp_path)
-    proxy.flow(bytes_per_s=200_000)
+    proxy.at(CUT_AT, proxy.stall)
     async with one_waits(unit, objects) as (run, sighting_id):
         await until(lambda: body_passed(CONTENT[:3_000_000], proxy.sent))
         for second in range(10, 210, 10):
