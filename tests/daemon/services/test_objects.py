@@ -34,6 +34,12 @@ CONTENT = bytes(range(256)) * 80_000  # 20 MB: several parts
 
 
 @pytest.fixture
+def server(tmp_path: Path) -> Iterator[S3Server]:
+    with S3Server(tmp_path / "s3") as running:
+        yield running
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
     disk = tmp_path / "disk"
