@@ -15,6 +15,7 @@ import pytest
 from net import Halted, TooMuch, Unbounded, bounded
 from net.deadline import BoundedSocket, has_passed, left_s, pause
 from tests.servers.raw import RawServer, dripping, saying, silent
+from tests.waiting import DEADLINE_S
 
 SHORT_S = 0.3
 LONG_S = 600.0
@@ -98,7 +99,7 @@ def test_each_answer_has_its_own_time(to: To) -> None:
             with pytest.raises(TimeoutError):
                 read(connection, 1)
         connection.sendall(b"?")
-        assert has_answered.wait(60)
+        assert has_answered.wait(DEADLINE_S)
         assert read(connection, 3) == b"two"
 
 
@@ -153,7 +154,7 @@ def test_a_thread_without_bounds_cannot_use_a_connection(to: To) -> None:
     with to(silent) as connection, bounded(within_s=LONG_S):
         worker = threading.Thread(target=use)
         worker.start()
-        worker.join(60)
+        worker.join(DEADLINE_S)
     use()
 
     assert len(raised) == 4

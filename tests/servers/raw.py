@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.waiting import DEADLINE_S
+
 DRIP_S = 0.05
-DEADLINE_S = 20.0
 
 
 class RawServer:

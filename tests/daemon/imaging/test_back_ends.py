@@ -21,6 +21,7 @@ from daemon.imaging.retina.notice import notice
 from daemon.storage.database import Unit
 from daemon.storage.objects import FolderStore
 from tests.test_architecture import BACK_ENDS as FOLDERS
+from tests.waiting import DEADLINE_S
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 
@@ -88,7 +89,7 @@ def test_a_back_end_that_is_not_configured_loads_none_of_its_libraries(tmp_path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
     )

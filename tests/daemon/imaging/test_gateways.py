@@ -24,10 +24,9 @@ from daemon.storage.database import Unit
 from imaging.errors import Failed, InputInvalid, InputMissing, Refused, Unauthorized, Unclear, Unreachable
 from tests.daemon.imaging.gateways import MEMBERS, TIMEOUT_S, Desk, Site, desk
 from tests.servers.broken import ANSWERS, BREAKS, ECHOES, LATE, Broken
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 # However slow the machine is.
-DEADLINE_S = 100.0
 # What stalls costs so long; what works takes a hundredth of it.
 LATE_S = 1.5
 

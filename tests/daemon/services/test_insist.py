@@ -21,7 +21,7 @@ from daemon.storage.database import LedgerUnavailable, Unit
 from tests.daemon.conftest import Told
 from tests.daemon.rows import CANDIDATES, T0, saved, seen, surgery
 from tests.daemon.services.test_settle import RULES
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 
 class Away:
@@ -124,7 +124,7 @@ async def test_an_observation_waits_for_the_ledger_and_is_then_booked_shown_and_
         waiting = asyncio.create_task(observations.observe(run, CANDIDATES, seen(0)))
         await until(lambda: "ledger" in health.components)
         assert (told, taken) == ([], [])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         await waiting
     ((fact,),) = told
     assert taken == [(run.id, "a", fact.sighting_id, T0)]
