@@ -1,11 +1,17 @@
 """No test depends on the speed of the machine: it waits for what comes about, and its deadlines are for what hangs."""
 
 import ast
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.waiting import DEADLINE_S
 
 TESTS = Path(__file__).parent
 
@@ -47,3 +53,26 @@ def test_no_test_and_no_server_of_the_tests_lets_time_pass() -> None:
 )
 def test_a_pause_would_be_found(line: str) -> None:
     assert list(pauses(line.replace("await ", ""))) == [1]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_keeps_the_cores_busy_ends_with_the_tests(tmp_path: Path, code: int) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(TESTS.parent / "scripts" / "test-busy", tmp_path / "scripts")
+    stand_in = f"""cat /proc/$PPID/task/*/children > children; echo "$@" > given; exit {code}\n"""
+    (tmp_path / "scripts" / "test").write_text(stand_in, encoding="utf-8")
+
+    done = subprocess.run(
+        ["bash", str(tmp_path / "scripts" / "test-busy"), "-q", "-x"],
+        env={**os.environ, "ORWATCH_TEST_BURNERS": "2"},
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert (tmp_path / "given").read_text() == "-q -x\n"
+    pids = [int(pid) for pid in (tmp_path / "children").read_text().split()]
+    assert len(pids) == 3, "two that compute, and the tests"
+    left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    assert psutil.wait_procs(left, timeout=DEADLINE_S)[1] == []

@@ -53,7 +53,7 @@ class Program:
                 stderr=log,
                 stdout=log,
             )
-        self.until(self._answers)
+        self.until(self._answers, deadline_s=2 * DEADLINE_S)
         return self
 
     def stop(self) -> int:
