@@ -62,7 +62,8 @@ def bounded(
 
     within_s: for everything together. idle_s: in which a connection has to move a byte. answer_s: for each answer, from
     when it is first waited for to its last byte. receives: bytes that may come, heads and repetitions included.
-    What is over a bound raises TimeoutError or TooMuch; Halted comes within a tenth of a second after halt is set.
+    What is over a bound raises TimeoutError or TooMuch; Halted comes within a tenth of a second after halt is set, but
+    while it connects or shakes hands only at the end of that.
     """
     assert not is_bounded(), "one call at a time"
     _call.bounds = _Bounds(time.monotonic() + within_s, idle_s, answer_s, receives, halt)
@@ -84,6 +85,12 @@ def left_s() -> float:
     if bounds.bytes_left < 0:
         raise TooMuch(TooMuch.__doc__)
     return _left_until(bounds.ends_mono_s)
+
+
+def receives_at_most(count: int) -> None:
+    """So many bytes may come from now on, or fewer, if the call has less left."""
+    bounds = _bounds()
+    bounds.bytes_left = min(bounds.bytes_left, count)
 
 
 def has_passed() -> bool:

@@ -19,23 +19,25 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
-from net.deadline import BoundedSocket, is_bounded, left_s, pause
+from net.deadline import BoundedSocket, TooMuch, is_bounded, left_s, pause, receives_at_most
 
 S = TypeVar("S", bound=requests.Session)
 
 _CONNECTIONS = 8
 _UNSENT_MAX = 128 * 2**10
+# What is packed grows up to a thousandfold where the client unpacks it, and no bound of a socket sees that.
+_PACKED_MAX = 256 * 2**10
 
 
 def pool(*, connect_timeout_s: float, repeats: int) -> urllib3.PoolManager:
-    """Connections for a client that speaks urllib3; they trust what this machine trusts."""
+    """Connections for a client that speaks urllib3; they trust what this machine trusts, and take no packed answer."""
     made = urllib3.PoolManager(
         maxsize=_CONNECTIONS,
         retries=_repetition(repeats),
         timeout=urllib3.Timeout(connect=connect_timeout_s, read=None),
         ssl_context=machine_context(),
     )
-    made.pool_classes_by_scheme = _POOLS
+    made.pool_classes_by_scheme = {"http": _PlainHttpPool, "https": _PlainHttpsPool}
     return made
 
 
@@ -126,22 +128,55 @@ def _connected(to: HTTPConnection) -> socket.socket:
     raise NewConnectionError(to, type(trouble).__name__) from trouble
 
 
+def _check_packing(answer: urllib3.BaseHTTPResponse, most: int) -> None:
+    """Raises TooMuch where it is packed more often than may be."""
+    ways = [way.strip().lower() for way in answer.headers.get("Content-Encoding", "").split(",")]
+    packed = [way for way in ways if way not in ("", "identity", "aws-chunked")]
+    if len(packed) > most:
+        answer.close()
+        raise TooMuch("the answer is packed")
+    if packed:
+        receives_at_most(_PACKED_MAX)
+
+
 class _Http(HTTPConnection):
+    packed_max = 1
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
     def connect(self) -> None:
         super().connect()
         self.sock = BoundedSocket(self.sock)
+
+    def getresponse(self) -> Any:
+        answer = super().getresponse()
+        _check_packing(answer, self.packed_max)
+        return answer
 
 
 class _Https(HTTPSConnection):
+    packed_max = 1
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
     def connect(self) -> None:
         super().connect()
         self.sock = BoundedSocket(self.sock)
+
+    def getresponse(self) -> Any:
+        answer = super().getresponse()
+        _check_packing(answer, self.packed_max)
+        return answer
+
+
+class _PlainHttp(_Http):
+    packed_max = 0
+
+
+class _PlainHttps(_Https):
+    packed_max = 0
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -150,6 +185,14 @@ class _HttpPool(HTTPConnectionPool):
 
 class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _Https
+
+
+class _PlainHttpPool(HTTPConnectionPool):
+    ConnectionCls = _PlainHttp
+
+
+class _PlainHttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _PlainHttps
 
 
 _POOLS = {"http": _HttpPool, "https": _HttpsPool}

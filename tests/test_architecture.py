@@ -131,9 +131,8 @@ def test_of_some_layers_a_few_modules_only_are_for_others() -> None:
 
 
 def back_end(module: str) -> str | None:
-    """The imaging back end in whose folder a module lies."""
-    *folders, _ = module.split(".")
-    return next((folder for folder in folders if folder in BACK_ENDS), None)
+    """The imaging back end in whose folder a module lies, or whose folder it is."""
+    return next((part for part in module.split(".") if part in BACK_ENDS), None)
 
 
 def test_the_folder_of_a_back_end_imports_no_other() -> None:

@@ -80,5 +80,6 @@ def constants(function: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, str
     return {
         each.arg: ast.unparse(value)
         for each, value in pairs
-        if isinstance(value, ast.Constant) and value.value is not None
+        if value is not None and ast.unparse(value) != "None"
+        if not any(isinstance(node, ast.Name | ast.Attribute | ast.Call) for node in ast.walk(value))
     }

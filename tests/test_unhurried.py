@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def pauses(source: str) -> Iterator[int]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             is_turn = ast.unparse(node) == "asyncio.sleep(0)"  # the loop's next turn, and no time
             # An event that is made on the spot is set by nobody.
-            is_deaf = ast.unparse(node.func) == "threading.Event().wait"
+            is_deaf = re.search(r"\bEvent\(\)\.wait$|^select\.select$", ast.unparse(node.func)) is not None
             if (node.func.attr == "sleep" and not is_turn) or is_deaf:
                 yield node.lineno
 
@@ -49,7 +50,14 @@ def test_no_test_and_no_server_of_the_tests_lets_time_pass() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["time.sleep(1)", "await asyncio.sleep(0.1)", "from time import sleep", "threading.Event().wait(0.1)"],
+    [
+        "time.sleep(1)",
+        "await asyncio.sleep(0.1)",
+        "from time import sleep",
+        "threading.Event().wait(0.1)",
+        "Event().wait(0.1)",
+        "select.select([], [], [], 1)",
+    ],
 )
 def test_a_pause_would_be_found(line: str) -> None:
     assert list(pauses(line.replace("await ", ""))) == [1]

@@ -69,6 +69,7 @@ class Unit:
         self._after_commit = after_commit
         self._writing = asyncio.Lock()
         self.last_progress_mono_s = time.monotonic()
+        self.last_commit_mono_s = float("-inf")
 
     async def close(self) -> None:
         """Close its connections, once nobody uses them any more."""
@@ -88,7 +89,7 @@ class Unit:
 
     async def _make_true(self, transaction: AsyncTransaction, tx: Tx) -> None:
         await transaction.commit()
-        self.last_progress_mono_s = time.monotonic()
+        self.last_progress_mono_s = self.last_commit_mono_s = time.monotonic()
         if tx.facts:
             await self._after_commit(tx.facts)
 

@@ -75,7 +75,10 @@ def tamed(session: requests.Session) -> requests.Session:
 
 
 # What an answer of another kind makes of the SDKs, and what our own sockets raise; ParseError is a SyntaxError.
-UNREADABLE = (SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+UNREADABLE = (
+    *(SyntaxError, ValueError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError, TooMuch)
 
 

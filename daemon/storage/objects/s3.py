@@ -31,8 +31,11 @@ _JOINED_BYTES_PER_S_MIN = 64 * 2**20
 _ANSWERS_MAX = 2**20
 _PART_BYTES = 8 * 2**20
 _PARTS_MAX = 10_000
-# ParseError is a SyntaxError.
-_BROKEN = (MinioException, HTTPError, OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError)
+# ParseError is a SyntaxError; a length that no machine holds is an OverflowError or a MemoryError.
+_BROKEN = (
+    *(MinioException, HTTPError, OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
 
 
 class S3Store:
@@ -144,5 +147,5 @@ def _why(error: Exception) -> str:
         return "no connection in time"
     if any(isinstance(cause, TimeoutError | ReadTimeoutError) for cause in found):
         return "no whole answer in time"
-    reason = getattr(error, "reason", None) or error
-    return type(reason).__name__
+    reason = getattr(error, "reason", None)
+    return type(reason if isinstance(reason, BaseException) else error).__name__

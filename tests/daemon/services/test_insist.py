@@ -61,7 +61,21 @@ async def test_of_all_that_wait_one_says_it_where_there_is_a_health_to_ask(caplo
     await asyncio.gather(*(insist(what, Away(1), health=health) for what in ("observations", "objects")))
     assert len(said(caplog, logging.ERROR)) == 1
     assert len(said(caplog, logging.DEBUG)) == 1
-    assert (health.components["ledger"].ok, health.components["ledger"].why) == (False, "disk I/O error")
+    assert said(caplog, logging.INFO) == ["the ledger is back"]
+    assert (health.components["ledger"].ok, health.components["ledger"].why) == (True, "")
+
+
+async def test_that_it_can_be_read_does_not_say_that_it_can_be_written_again(unit: Unit) -> None:
+    health = Health()
+    health.set("ledger", ok=False, why="database is locked")
+    async with watched(unit, health):
+        for _ in range(3):
+            looked_mono_s = unit.last_progress_mono_s
+            await until(lambda since=looked_mono_s: unit.last_progress_mono_s > since)
+            assert not health.components["ledger"].ok
+        async with unit.begin():
+            pass
+        await until(lambda: health.components["ledger"].ok)
 
 
 async def test_what_is_not_of_the_ledger_is_raised_at_once() -> None:

@@ -233,3 +233,17 @@ def test_an_answer_that_names_no_object_is_not_taken_for_stored() -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlogin"
     with RawServer(saying(page)) as proxy, pytest.raises(StoreUnavailable, match="names no object"):
         at(proxy).put(KEY, b"picture", "image/jpeg")
+
+
+ODD = {
+    "as long as no machine holds": b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 9223372036854775808\r\n\r\n',
+    "packed twice": b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Encoding: gzip, gzip\r\nContent-Length: 3\r\n\r\nxxx',
+    "packed": b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxxx',
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("call", ["put", "get", "delete"])
+def test_an_answer_that_cannot_be_one_ends_nothing_but_the_call(call: str, odd: str, tmp_path: Path) -> None:
+    with RawServer(saying(ODD[odd])) as server, pytest.raises(StoreUnavailable):
+        calls(at(server), tmp_path / "file")[call]()
