@@ -22,6 +22,7 @@ from daemon.imaging.jobs.steps import Done, Gateway
 from daemon.log import QUIET
 from daemon.storage.database import Unit
 from imaging.errors import Failed, InputInvalid, InputMissing, Refused, Unauthorized, Unclear, Unreachable
+from imaging.pathology import client
 from tests.daemon.imaging.gateways import MEMBERS, TIMEOUT_S, Desk, Site, desk
 from tests.servers.broken import ANSWERS, BREAKS, ECHOES, LATE, Broken
 from tests.waiting import DEADLINE_S, until
@@ -29,6 +30,12 @@ from tests.waiting import DEADLINE_S, until
 # However slow the machine is.
 # What stalls costs so long; what works takes a hundredth of it.
 LATE_S = 1.5
+
+
+@pytest.fixture(autouse=True)
+def _asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pathology asks three times; how long it waits in between is no matter of this suite."""
+    monkeypatch.setattr(client, "_RETRY_S", 0.01)
 
 
 @pytest.fixture(scope="module", params=MEMBERS)
