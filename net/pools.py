@@ -140,6 +140,8 @@ def _check_packing(answer: urllib3.BaseHTTPResponse, most: int) -> None:
 
 
 class _Http(HTTPConnection):
+    """packed_max: how many times an answer may be packed."""
+
     packed_max = 1
 
     def _new_conn(self) -> socket.socket:
@@ -155,28 +157,16 @@ class _Http(HTTPConnection):
         return answer
 
 
-class _Https(HTTPSConnection):
-    packed_max = 1
-
-    def _new_conn(self) -> socket.socket:
-        return _connected(self)
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = BoundedSocket(self.sock)
-
-    def getresponse(self) -> Any:
-        answer = super().getresponse()
-        _check_packing(answer, self.packed_max)
-        return answer
+class _Https(_Http, HTTPSConnection):
+    pass
 
 
 class _PlainHttp(_Http):
     packed_max = 0
 
 
-class _PlainHttps(_Https):
-    packed_max = 0
+class _PlainHttps(_PlainHttp, _Https):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):

@@ -1,6 +1,8 @@
 """Clients that speak urllib3 and requests, over our connections, against servers that misbehave in and below HTTP."""
 
+import gzip
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -300,3 +302,25 @@ def test_a_server_that_never_shakes_hands_is_left(ask: Ask) -> None:
         ask(f"https://localhost:{server.port}/", connect_timeout_s=SHORT_S)
 
     assert any(isinstance(cause, TimeoutError) for cause in causes(caught.value))
+
+
+def _packed(content: bytes, ways: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Encoding: {ways}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_taken"),
+    [
+        (_packed(gzip.compress(b"list"), "gzip"), True),
+        (_packed(gzip.compress(gzip.compress(b"list")), "gzip, gzip"), False),
+        (_packed(gzip.compress(bytes(1000) + os.urandom(2**20)), "gzip"), False),
+    ],
+    ids=["once", "twice", "much"],
+)
+def test_what_is_packed_cannot_grow_without_bound(answer: bytes, is_taken: bool) -> None:
+    with RawServer(saying(answer)) as server, tamed(requests.Session()) as session, bounded(within_s=60):
+        if is_taken:
+            assert session.get(f"http://127.0.0.1:{server.port}/").content == b"list"
+        else:
+            with pytest.raises((requests.RequestException, TooMuch)):
+                session.get(f"http://127.0.0.1:{server.port}/")
