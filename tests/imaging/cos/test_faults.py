@@ -92,7 +92,7 @@ def test_the_wait_after_each_failed_attempt_is_the_callers(world: World) -> None
         attempts.append(count)
         return 0.0
 
-    world.upload(wait_s=waits)
+    world.upload(wait_s=waits, rules=replace(world.rules, timeout_s=patience(RESET)))
 
     assert attempts == [1, 2, 3]
     assert world.arrived()
