@@ -143,10 +143,14 @@ class CosServer:
         if code:
             drain(request)
             refuse(request, 403, code)
-        elif request.fault is not None and misbehaves(request, request.fault, self._released):
-            handler.close_connection = True
-        else:
-            getattr(self, f"_{request.action}")(request)
+            return
+        if request.fault is not None:
+            # What misbehaves closes its connection and says so: a quick client would lose a try on one that is dying.
+            was_closing, handler.close_connection = handler.close_connection, True
+            if misbehaves(request, request.fault, self._released):
+                return
+            handler.close_connection = was_closing
+        getattr(self, f"_{request.action}")(request)
 
     def _read(self, handler: BaseHTTPRequestHandler) -> Request:
         parts = urlsplit(handler.path)

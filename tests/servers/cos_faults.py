@@ -98,6 +98,8 @@ def send(
         handler.send_header(name, value)
     if status != 204:
         handler.send_header("Content-Length", str(len(body) if length is None else length))
+    if handler.close_connection:
+        handler.send_header("Connection", "close")
     handler.end_headers()
     if handler.command != "HEAD":
         handler.wfile.write(body)
