@@ -4,6 +4,9 @@ A peak of `auto_confirm` decides as soon as the sighting is open: a candidate is
 Otherwise it is decided when it closes, after `decide_s`, or when the surgery ends, whichever is first: asked about if
 the peak reaches `ask_above` and at least one candidate stands among the top scores of its evidence frame, else ignored
 with the reason. What was decided stays decided: after a question a higher peak books nothing, since the answer will.
+
+A glimpse, what never agreed for long enough to open a sighting, is ignored once it is over, if its best frame reached
+`ask_above`: below that it is the model's murmur, not an item.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +17,10 @@ from typing import Literal, get_args
 from inference.errors import ModelMismatch
 from inference.sightings import OpenSighting, Rules, Score, Sighting, Vote, Window
 
+_ZERO = timedelta(0)
 OPTIONS_MAX = 3  # a spoken question with more answers is not remembered
 
-Reason = Literal["not_candidate", "too_unsure", "no_candidate_option"]
+Reason = Literal["not_candidate", "too_unsure", "no_candidate_option", "too_brief"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
@@ -40,7 +44,8 @@ class Ignore:
     """Nothing to book and nothing to ask, and why.
 
     not_candidate: sure, but not a candidate of this surgery. too_unsure: the peak is below ask_above.
-    no_candidate_option: between the two, and no candidate stands among the top scores.
+    no_candidate_option: between the two, and no candidate stands among the top scores. too_brief: in view, and gone
+    before its frames agreed.
     """
 
     sighting: Sighting
@@ -78,6 +83,7 @@ class Watcher:
         self._on_closed = on_closed
         self._window = Window(rules)
         self._open: dict[str, OpenSighting] = {}
+        self._glimpses: dict[str, OpenSighting] = {}  # of labels that are not open
         self._frame_at: datetime | None = None  # the last frame; None at the start and in a gap
         self._clock_at: datetime | None = None  # the latest time heard of, from frames or ticks
         self._is_finished = False
@@ -98,23 +104,22 @@ class Watcher:
             )
         if self._is_finished:
             return []
+        watched = _ZERO
         if self._frame_at is not None:
             step = at - self._frame_at
-            if -self._gap_max <= step <= timedelta(0):
+            if -self._gap_max <= step <= _ZERO:
                 self.late_frames += 1
                 return []
-            if step < timedelta(0) or step > self._gap_max:
+            if step < _ZERO or step > self._gap_max:
                 self.gap()
             else:
-                for each in self._open.values():
-                    each.absent += step
+                watched = step
         self._frame_at = at
         self._advance(at)
-        decisions = self._close_absent()
         vote = Vote.of(self._labels, scores, at)
         self._window.add(vote)
-        if vote.label in self._open:
-            self._open[vote.label].vote(vote)
+        self._see(vote, watched)
+        decisions = self._close_absent()
         self._open_agreed(at)
         return decisions + self._settle()
 
@@ -135,14 +140,16 @@ class Watcher:
         """
         self._window.clear()
         self._frame_at = None
-        for each in self._open.values():
+        for each in (*self._open.values(), *self._glimpses.values()):
             each.interrupt()
 
     def finish(self, now: datetime) -> list[Decision]:
-        """The surgery ends: every open sighting closes and is decided now."""
+        """The surgery ends: every open sighting closes and is decided now, and every glimpse is over."""
         decisions = self.tick(now)
         for label in list(self._open):
             decisions += self._close(label)
+        for label in list(self._glimpses):
+            decisions += self._pass_over(label)
         self._is_finished = True
         return decisions
 
@@ -155,10 +162,23 @@ class Watcher:
                 each.passed += to - self._clock_at
             self._clock_at = to
 
+    def _see(self, vote: Vote, watched: timedelta) -> None:
+        """One frame in what it shows, and in everything that it does not show. watched: since the frame before."""
+        seen = vote.label
+        if seen is not None and seen not in self._rules.background and seen not in self._open:
+            self._glimpses.setdefault(seen, OpenSighting(self._camera, seen, vote.at, self._rules))
+        for each in (*self._open.values(), *self._glimpses.values()):
+            if each.label == seen:
+                each.vote(vote)
+            else:
+                each.miss(watched)
+
     def _close_absent(self) -> list[Decision]:
         decisions: list[Decision] = []
         for label in [label for label, each in self._open.items() if each.absent > self._absence]:
             decisions += self._close(label)
+        for label in [label for label, each in self._glimpses.items() if each.absent > self._absence]:
+            decisions += self._pass_over(label)
         return decisions
 
     def _open_agreed(self, at: datetime) -> None:
@@ -168,7 +188,8 @@ class Watcher:
             opened = OpenSighting(self._camera, label, votes[0].at, self._rules, passed=at - votes[0].at)
             for vote in votes:
                 opened.vote(vote)
-            opened.absent = at - votes[-1].at
+            glimpse = self._glimpses.pop(label)
+            opened.absent, opened.is_missing = glimpse.absent, glimpse.is_missing
             self._open[label] = opened
             if self._on_opened:
                 self._on_opened(opened.snapshot(has_ended=False))
@@ -189,6 +210,12 @@ class Watcher:
         if self._on_closed:
             self._on_closed(closed.snapshot(has_ended=True))
         return decisions
+
+    def _pass_over(self, label: str) -> list[Decision]:
+        over = self._glimpses.pop(label)
+        self._window.spend(label, over.last_at)
+        sighting = over.snapshot(has_ended=True)
+        return [Ignore(sighting, "too_brief")] if sighting.top[0].score >= self._rules.ask_above else []
 
     def _decided(self, sighting: OpenSighting, *, has_ended: bool) -> Decision:
         assert not sighting.is_decided, "a sighting is decided once"

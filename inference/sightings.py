@@ -2,11 +2,15 @@
 
 Each frame votes for its top-1 label. A label opens a sighting when its share of the votes of the last `window_s`
 reaches `open_share`, over at least `window_frames_min` frames; every frame counts in the share, whatever it votes for.
-Two votes for a label with more than `absence_s` of watched time between them belong to two sightings, with less to one.
+A sighting closes once its label was absent for more than `absence_s`.
 
-Watched time is what was seen: it runs from frame to frame and stands still in a gap. So an interrupted stream neither
-opens a sighting (its window is emptied) nor closes one: an item that is still there when the picture is back is the
-same item, and one that is gone is closed after `absence_s` of pictures without it.
+Absence is what was seen without the item: only the time between two frames in a row that both do not show it. What
+passed between the last frame that shows it and the first that does not was not watched, nor was a gap in the stream. So
+how the samples lie, close together behind a key frame and far apart before the next, decides nothing; and an
+interrupted stream neither opens a sighting (its window is emptied) nor closes one: an item that is still there when the
+picture is back is the same item, and one that is gone is closed after `absence_s` of pictures without it.
+
+What votes for a label too seldom to open a sighting is a glimpse of it. It ends as a sighting does, and is told.
 
 All times are arguments, and sums of them are exact. Scores are kept to six decimals: float32(0.9) reaches 0.9.
 """
@@ -31,7 +35,7 @@ class Rules:
     window_s: float
     open_share: float  # of the votes in the window, to open a sighting
     window_frames_min: int
-    absence_s: float  # without a vote, to close it
+    absence_s: float  # between frames without a vote, to close it
     # Between two frames; a longer one is an interruption. Half-way between three and four frames at 2 a second, so that
     # jitter decides nothing; above absence_s it would let a hole in the stream close a sighting (double bookings).
     gap_max_s: float
@@ -149,14 +153,15 @@ class Window:
 
 @dataclass(slots=True)
 class OpenSighting:
-    """A sighting that goes on: its votes folded into a peak."""
+    """A sighting that goes on, or a glimpse that may become one: its votes folded into a peak."""
 
     camera: str
     label: str
     started_at: datetime
     rules: Rules
     passed: timedelta = _ZERO  # since the first vote; runs through gaps
-    absent: timedelta = _ZERO  # watched time since the last vote
+    absent: timedelta = _ZERO  # between the frames in a row that did not show it, up to the last one
+    is_missing: bool = False  # the last frame did not show it
     is_decided: bool = False
     peak: float = 0.0
     last_at: datetime = field(init=False)
@@ -170,12 +175,18 @@ class OpenSighting:
     def vote(self, vote: Vote) -> None:
         """Add a vote for this label. Fewer than peak_frames votes are no full peak: the missing ones count as 0."""
         self.last_at = vote.at
-        self.absent = _ZERO
+        self.absent, self.is_missing = _ZERO, False
         self._run.append(vote)
         mean = round(sum(each.score for each in self._run) / self.rules.peak_frames, _DECIMALS)
         if mean > self.peak or self.evidence is None:
             self.peak = mean
             self.evidence = max(self._run, key=lambda each: each.score)
+
+    def miss(self, watched: timedelta) -> None:
+        """A frame that does not show it. watched: since the frame before; none in a gap."""
+        if self.is_missing:
+            self.absent += watched
+        self.is_missing = True
 
     def interrupt(self) -> None:
         """A gap: votes on both sides of it are not consecutive."""

@@ -32,6 +32,7 @@ REASONS = {
     "not_candidate": "sure, but no candidate of this surgery",
     "too_unsure": "below ask_above",
     "no_candidate_option": "unsure, and no candidate among the top labels",
+    "too_brief": "gone before its frames agreed (window_frames_min, open_share)",
     "seen_before_restart": "in view already before the interruption",
 }
 
