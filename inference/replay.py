@@ -30,10 +30,12 @@ def replay(trace: Trace, rules: Rules, candidates: frozenset[str]) -> list[Decis
         decisions += watcher.push(scores, now)
     decisions += watcher.finish(now)
     ends = {(each.label, each.started_at): each.ended_at for each in closed}
-    return [
-        replace(each, sighting=replace(each.sighting, ended_at=ends[each.sighting.label, each.sighting.started_at]))
-        for each in decisions
-    ]
+
+    def ended(sighting: Sighting) -> Sighting:
+        # A glimpse is told once it is over, and is no sighting that closes.
+        return replace(sighting, ended_at=sighting.ended_at or ends[sighting.label, sighting.started_at])
+
+    return [replace(each, sighting=ended(each.sighting)) for each in decisions]
 
 
 def naive(trace: Trace, threshold: float, candidates: frozenset[str]) -> list[Book]:

@@ -178,7 +178,7 @@ def test_the_naive_rule_books_at_each_rising_edge():
     assert (books[0].sighting.ended_at - EPOCH).total_seconds() == 0.5
     assert naive(flicker, 0.96, CANDIDATES) == []
     assert [each.sighting.label for each in naive(flicker, 0.9, frozenset({"缝线"}))] == ["缝线"]
-    assert [type(each) for each in replay(flicker, RULES, CANDIDATES)] == [Book]
+    assert [type(each) for each in replay(flicker, RULES, CANDIDATES)] == [Book, Ignore]  # the suture is a glimpse
 
 
 SHOWN = trace(("空", 1.0, 4), ("纱布", 0.93, 8), ("空", 1.0, 8), ("缝线", 0.72, 8), ("空", 1.0, 8))

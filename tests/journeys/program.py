@@ -20,6 +20,8 @@ from tests.waiting import DEADLINE_S, until_beside
 ASSETS = Path(__file__).parents[2] / "daemon" / "demo_assets"
 # On a machine that does other things as well a frame may wait; it is no less true.
 AT_LEISURE = {"ORWATCH_INFERENCE__FRAME_AGE_MAX_S": "60"}
+# The server closes what is idle for some seconds: a test that was held up between two requests would meet that.
+_NEVER_KEPT = httpx.Limits(max_keepalive_connections=0)
 
 
 class Program:
@@ -36,7 +38,7 @@ class Program:
             encoding="utf-8",
         )
         self.log = folder / "stderr.log"
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=300)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=300, limits=_NEVER_KEPT)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

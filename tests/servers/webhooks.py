@@ -59,6 +59,7 @@ class WebhookServer(Vendor):
         self.deliveries: list[Delivery] = []
         self._secret = secret
         self._faults: deque[Fault] = deque()
+        self._refused: bytes | None = None
         self._came = threading.Condition(self._lock)
         self._connections: set[socket.socket] = set()
         self._is_up = True
@@ -76,6 +77,11 @@ class WebhookServer(Vendor):
         """The deliveries to come get these, in this order; after them, 204."""
         with self._lock:
             self._faults.extend(faults)
+
+    def refuse(self, part: bytes | None) -> None:
+        """Deliveries whose body has this in it get 500, until another is said or None."""
+        with self._lock:
+            self._refused = part
 
     def wait(self, count: int, *, within_s: float = DEADLINE_S) -> list[Delivery]:
         """Until so many have come; all that came."""
@@ -123,7 +129,10 @@ class WebhookServer(Vendor):
         with self._came:
             self._connections.add(handler.connection)
             self.deliveries.append(Delivery(handler.path, headers, body, problem))
-            fault = self._faults.popleft() if self._faults else Fault(status=401 if problem else 204)
+            if self._refused is not None and self._refused in body:
+                fault = Fault(status=500)
+            else:
+                fault = self._faults.popleft() if self._faults else Fault(status=401 if problem else 204)
             self._came.notify_all()
         if fault.how == "half":
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\nok")
