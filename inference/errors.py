@@ -29,6 +29,30 @@ class ModelBroken(ModelError, ValueError):
     hint = "The file was probably cut off in copying: compare its size and checksum with the original, copy it again."
 
 
+class ModelNotOnnx(ModelError, ValueError):
+    """The file is of another kind than ONNX."""
+
+    hint = "Export the model to ONNX, and name the .onnx instead."
+
+
+class ModelIncomplete(ModelError, FileNotFoundError):
+    """The ONNX names data files that are not there, or not whole."""
+
+    hint = "Copy all files of the export into one folder: the .onnx and the data files that it names."
+
+
+class ModelTooNew(ModelError, ValueError):
+    """The ONNX is written in a newer version of the format than this ONNX Runtime reads."""
+
+    hint = "Export it again with an older opset, or upgrade onnxruntime."
+
+
+class ModelBlind(ModelError, ValueError):
+    """The model runs, but what it answers does not depend on the picture, or can never be sure."""
+
+    hint = "Export it again, and try it on pictures in the tool that it was trained with."
+
+
 class ModelMismatch(ModelError, ValueError):
     """The model, its labels and the pictures do not fit together."""
 

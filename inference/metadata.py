@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from inference.errors import ModelMismatch, ModelUnsupported
+from inference.labels import in_order
 
 CLASSIFY = "classify"
 
@@ -27,15 +28,8 @@ def _literal(value: Any) -> Any:
         raise ValueError(f"neither a Python literal nor JSON: {value[:80]!r}") from cause
 
 
-def _in_order(value: Any) -> Any:
-    """`{0: 'gauze', 1: 'suture'}` as a list, if its numbers run from 0 without a hole."""
-    value = _literal(value)
-    if not isinstance(value, dict):
-        return value
-    by_number = {int(number): label for number, label in value.items()}
-    if sorted(by_number) != list(range(len(value))):
-        raise ValueError(f"expected the numbers 0..{len(value) - 1}, got {sorted(by_number)[:8]}...")
-    return [by_number[number] for number in range(len(value))]
+def _names(value: Any) -> Any:
+    return in_order(_literal(value))
 
 
 def _height_width(value: Any) -> Any:
@@ -49,7 +43,7 @@ class OnnxMetadata(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     task: str | None = None
-    names: Annotated[tuple[str, ...] | None, BeforeValidator(_in_order)] = None
+    names: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None
     imgsz: Annotated[tuple[int, int] | None, BeforeValidator(_height_width)] = None  # height, width
     background: Annotated[tuple[str, ...], BeforeValidator(_literal)] = ()
 

@@ -5,14 +5,14 @@ and whoever else names them must agree. An ONNX with Ultralytics metadata (`name
 it: RGB 0..1, centre crop, probabilities. Any other needs a model file: guessing mean and std gives a model that runs,
 passes every shape check and recognises nothing.
 
-A warm-up picture goes through the model before `load` returns: its scores must be finite probabilities, one per label.
+Pictures that have nothing in common go through the model before `load` returns (`inference.trial`): the scores must be
+what is said of them, one per label, and depend on the picture.
 
 Threads: `classify` may be called from several at once; each has its own input buffer, made once.
 """
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from inference import trial
 from inference.errors import ModelFailed, ModelMismatch
+from inference.labels import check_order, checked, cleaned
 from inference.metadata import OnnxMetadata, read_metadata
 from inference.modelfile import Located, locate, read_labels
-from inference.preprocess import Fit, Preparation, Preprocessor, Rgb
+from inference.onnxfile import OnnxFile, read_onnx
+from inference.prepared import Prepared, prepare
+from inference.preprocess import Fit, Preprocessor, Rgb
 from inference.runtime import Device, failures, onnxruntime, open_session
-from inference.shapes import Picture, Scores, agree, read_input, read_output
+from inference.shapes import Picture, Scores, read_input, read_output
 
 BATCH_MAX = 32  # the most pictures in one run of a model that leaves its batch open: bounds the memory of a call
+_CHANGE_MAX = 0.02  # of a score, by what has nothing to do with the picture
 
 Probabilities = npt.NDArray[np.float32]  # (pictures, labels)
 
@@ -42,11 +47,11 @@ class _Loaded:
     session: Any
     picture: Picture
     scores: Scores
-    preparation: Preparation
+    prepared: Prepared
     labels: tuple[str, ...]
     background: frozenset[str]
     fit: Fit
-    is_logits: bool
+    ending: trial.Ending
 
 
 class Model:
@@ -58,11 +63,14 @@ class Model:
         self.sha256 = loaded.sha256
         self.labels = loaded.labels
         self.background = loaded.background
-        self.width = loaded.preparation.width
-        self.height = loaded.preparation.height
+        self.prepared = loaded.prepared
+        self.width = loaded.prepared.preparation.width
+        self.height = loaded.prepared.preparation.height
         self.fit: Fit = loaded.fit
+        self.tried: tuple[trial.Tried, ...] = ()
+        self.spread = 0.0
         self._loaded = loaded
-        self._prepare = Preprocessor(loaded.preparation)
+        self._prepare = Preprocessor(loaded.prepared.preparation)
         self._own = threading.local()
         self._failures = failures(onnxruntime())
 
@@ -77,15 +85,14 @@ class Model:
     ) -> Self:
         """Load, check and warm up. path: the ONNX, or a model file that names it. labels: instead of the model's own.
 
-        Raises ModelNotFound, ModelBroken, ModelMismatch, ModelUnsupported, ModelFileInvalid, ModelFailed,
-        DeviceUnavailable, RuntimeMissing, RuntimeConflict.
+        Raises a ModelError of any kind.
         """
         located = locate(Path(path))
         session = open_session(located.onnx, device=device, threads=threads)
         metadata = read_metadata(located.onnx, session.get_modelmeta().custom_metadata_map)
-        loaded = _describe(located, session, metadata, tuple(labels) if labels else None)
+        loaded = _describe(located, session, metadata, read_onnx(located.onnx), cleaned(labels) if labels else None)
         model = cls(loaded)
-        model._warm_up()
+        model._try()
         return model
 
     @property
@@ -98,6 +105,11 @@ class Model:
 
         Raises ModelMismatch on a picture of another size, ModelFailed when the model does not run.
         """
+        raw = self._scores(pictures)
+        return _softmax(raw) if self._loaded.ending.output == "logits" else raw
+
+    def _scores(self, pictures: Sequence[Rgb]) -> Probabilities:
+        """As the model gives them."""
         result = np.empty((len(pictures), len(self.labels)), np.float32)
         step = self._loaded.picture.batch or BATCH_MAX
         for start in range(0, len(pictures), step):
@@ -116,11 +128,13 @@ class Model:
         except self._failures as cause:
             raise ModelFailed(f"{self.path}: failed on {len(pictures)} picture(s): {cause}") from cause
         scores = np.asarray(raw, np.float32)[: len(pictures)]
+        if set(scores.shape[2:]) == {1}:
+            scores = scores.reshape(scores.shape[:2])
         if scores.shape != (len(pictures), len(self.labels)):
             raise ModelMismatch(
                 f"{self.path}: expected scores of shape ({len(pictures)}, {len(self.labels)}), got {scores.shape}"
             )
-        return _softmax(scores) if self._loaded.is_logits else scores
+        return scores
 
     def _buffer(self, size: int) -> npt.NDArray[Any]:
         """This thread's input buffer, made once and larger only when a larger batch comes."""
@@ -129,19 +143,32 @@ class Model:
             buffer = self._own.batch = self._prepare.batch(self._loaded.picture.batch or size)
         return buffer
 
-    def _warm_up(self) -> None:
-        rgb = np.random.default_rng(0).integers(0, 256, (self.height, self.width, 3), np.uint8)
-        scores = self.classify([rgb])[0]
-        low, high, total = float(scores.min()), float(scores.max()), float(scores.sum())
-        if not (np.isfinite(scores).all() and low >= -1e-3 and high <= 1.001 and abs(total - 1) <= 0.02):
+    def _try(self) -> None:
+        pictures = trial.pictures(self.width, self.height)
+        noise = pictures["noise"]
+        try:
+            alone = self.classify([noise])[0]
+        except ModelFailed as cause:
+            taken = self._loaded.picture
             raise ModelMismatch(
-                f"{self.path}: expected probabilities (0..1, sum 1), got {low:.3g}..{high:.3g}, sum {total:.3g}",
-                hint="If the model ends in raw scores, say `output: logits` in a model file beside the ONNX.",
+                f"{self.path}: does not run on a picture of {self.width}x{self.height}, {taken.layout} {taken.dtype}: "
+                f"{cause.__cause__}",
+                hint=f"{ModelFailed.hint} Else compare width, height and layout with the training.",
+            ) from cause
+        if (difference := _change(self.classify([noise])[0], alone)) > _CHANGE_MAX:
+            raise ModelMismatch(
+                f"{self.path}: the scores of one and the same picture change by {difference:.2g} from run to run",
+                hint="It was exported as it trains (dropout): export it again in evaluation mode.",
             )
         if self._loaded.picture.batch is None:
-            self._warm_up_pair(rgb, scores)
+            self._try_pair(noise, alone)
+        raw = self._scores(list(pictures.values()))
+        trial.check_scores(self.path, list(pictures), raw, self._loaded.ending)
+        scores = _softmax(raw) if self._loaded.ending.output == "logits" else raw
+        self.tried = trial.tried(self.labels, dict(zip(pictures, scores, strict=True)))
+        self.spread = float(np.ptp(scores, axis=0).max())
 
-    def _warm_up_pair(self, rgb: Rgb, alone: Probabilities) -> None:
+    def _try_pair(self, rgb: Rgb, alone: Probabilities) -> None:
         """Some exports declare an open batch but carry a fixed one inside: found here, not in a surgery."""
         hint = "Export it again with a working dynamic batch, or with the fixed batch 1."
         try:
@@ -150,14 +177,15 @@ class Model:
             raise ModelMismatch(
                 f"{self.path}: declares an open batch, but fails on two pictures: {cause}", hint=hint
             ) from cause
-        difference = float(np.abs(pair[1] - alone).max())
-        if difference > 0.02:
+        if (difference := _change(pair[1], alone)) > _CHANGE_MAX:
             raise ModelMismatch(
                 f"{self.path}: one picture's scores change by {difference:.2g} when another is beside it", hint=hint
             )
 
 
-def _describe(located: Located, session: Any, metadata: OnnxMetadata, labels: tuple[str, ...] | None) -> _Loaded:
+def _describe(
+    located: Located, session: Any, metadata: OnnxMetadata, onnx: OnnxFile | None, labels: tuple[str, ...] | None
+) -> _Loaded:
     path, file = located.onnx, located.file
     if file is None and metadata.names is None:
         raise ModelMismatch(
@@ -166,22 +194,14 @@ def _describe(located: Located, session: Any, metadata: OnnxMetadata, labels: tu
         )
     picture = read_input(path, session.get_inputs(), file.layout if file else None)
     scores = read_output(path, session.get_outputs(), file.output_name if file else None)
-    height, width = metadata.imgsz or (None, None)
-    if file and file.dtype not in (None, picture.dtype):
-        raise ModelMismatch(f"{path}: dtype: the model file says {file.dtype}, the ONNX says {picture.dtype}")
-    preparation = Preparation(
-        width=agree(path, "width", ONNX=picture.width, metadata=width, model_file=file.width if file else None),
-        height=agree(path, "height", ONNX=picture.height, metadata=height, model_file=file.height if file else None),
-        layout=picture.layout,
-        dtype=picture.dtype,
-        channels=file.channels if file else "rgb",
-        scale=(file and file.scale) or 1 / 255,
-        mean=(file and file.mean) or (0.0, 0.0, 0.0),
-        std=(file and file.std) or (1.0, 1.0, 1.0),
-    )
+    prepared = prepare(located, picture, metadata, onnx)
     own = read_labels(located.file_path, file) if file and located.file_path else None
-    chosen = _checked_labels(path, labels or own or metadata.names or (), scores.labels)
-    background = frozenset(file.background if file and file.background is not None else metadata.background)
+    chosen = checked(path, labels or own or cleaned(metadata.names or ()), scores.labels)
+    if metadata.names:
+        whose = "model.labels" if labels else f"labels of {located.file_path}"
+        check_order(path, chosen, whose, metadata.names)
+    said = file.background if file and file.background is not None else metadata.background
+    background = frozenset(cleaned(said))
     if unknown := sorted(background - set(chosen)):
         raise ModelMismatch(f"{path}: background labels {unknown} are none of the model's labels")
     return _Loaded(
@@ -190,29 +210,31 @@ def _describe(located: Located, session: Any, metadata: OnnxMetadata, labels: tu
         session=session,
         picture=picture,
         scores=scores,
-        preparation=preparation,
+        prepared=prepared,
         labels=chosen,
         background=background,
         fit=file.fit if file else "crop",
-        is_logits=file is not None and file.output == "logits",
+        ending=trial.Ending.of(
+            onnx,
+            scores.name,
+            output=file.output if file else "probabilities",
+            said_in=f"`output` in {located.file_path}"
+            if file
+            else "its ONNX metadata (`names`, as Ultralytics exports)",
+            file=located.described_in,
+        ),
     )
 
 
-def _checked_labels(path: Path, labels: tuple[str, ...], width: int | None) -> tuple[str, ...]:
-    if not labels:
-        raise ModelMismatch(f"{path}: has no labels", hint="List them as `labels` in a model file beside the ONNX.")
-    if width is not None and len(labels) != width:
-        raise ModelMismatch(f"{path}: expected {width} labels, one per score, got {len(labels)}")
-    if empty := [number for number, label in enumerate(labels) if not label.strip()]:
-        raise ModelMismatch(f"{path}: labels {empty} are empty")
-    if twice := [label for label, count in Counter(labels).items() if count > 1]:
-        raise ModelMismatch(f"{path}: labels stand twice: {', '.join(twice)}")
-    return labels
+def _change(scores: Probabilities, before: Probabilities) -> float:
+    with np.errstate(invalid="ignore"):  # what is not finite is looked for afterwards, in all pictures
+        return float(np.abs(scores - before).max())
 
 
 def _softmax(logits: Probabilities) -> Probabilities:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    with np.errstate(invalid="ignore"):  # of what is not finite: whoever uses the scores looks
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def _sha256(path: Path) -> str:

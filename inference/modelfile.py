@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from inference.errors import ModelFileInvalid, ModelNotFound
+from inference.labels import cleaned, in_order
 from inference.preprocess import Channels, Fit, Layout
 from inference.yamlfile import parse_yaml, read_text, read_yaml
 
@@ -32,7 +33,7 @@ class ModelFile(BaseModel):
 
     output: Literal["logits", "probabilities"]
     model: str | None = None
-    labels: list[str] | str | None = None
+    labels: Annotated[list[str] | str | None, BeforeValidator(in_order)] = None
     background: list[str] | None = None
     width: Pixels | None = None
     height: Pixels | None = None
@@ -60,6 +61,11 @@ class Located:
     file_path: Path | None
     file: ModelFile | None
 
+    @property
+    def described_in(self) -> Path:
+        """The model file, also where it is still to be written."""
+        return self.file_path or self.onnx.with_suffix(".yaml")
+
 
 def locate(path: Path) -> Located:
     """Find the ONNX and its model file from the path of either. Raises ModelNotFound, ModelFileInvalid."""
@@ -69,7 +75,7 @@ def locate(path: Path) -> Located:
         if not onnx.is_file():
             raise ModelNotFound(f"{path}: names the model {onnx}, which does not exist", hint="Mend the key `model`.")
         return Located(onnx, path, file)
-    if not path.is_file():
+    if not path.exists():
         raise ModelNotFound(f"{path}: no such file")
     beside = path.with_suffix(".yaml")
     if not beside.is_file():
@@ -83,22 +89,24 @@ def locate(path: Path) -> Located:
 def read_labels(file_path: Path, file: ModelFile) -> tuple[str, ...] | None:
     """The labels of a model file, from the list in it or from the file it names. Raises ModelFileInvalid."""
     if not isinstance(file.labels, str):
-        return None if file.labels is None else tuple(file.labels)
+        return None if file.labels is None else cleaned(file.labels)
     path = file_path.parent / file.labels
     try:
         text = read_text(path, ModelFileInvalid)
     except FileNotFoundError as cause:
         raise ModelFileInvalid(f"{file_path}: labels: there is no file {path}") from cause
     if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
-        return tuple(line.strip() for line in text.rstrip().splitlines())
+        return cleaned(text.rstrip().splitlines())
     names = parse_yaml(path, text, ModelFileInvalid)
     if isinstance(names, dict) and "names" in names:
         names = names["names"]
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[number] for number in range(len(names))]
+    try:
+        names = in_order(names)
+    except ValueError as cause:
+        raise ModelFileInvalid(f"{path}: {cause}") from cause
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ModelFileInvalid(f"{path}: expected a list of names, or `names:` with a list or {{0: ..., 1: ...}}")
-    return tuple(names)
+    return cleaned(names)
 
 
 def _read(path: Path) -> ModelFile:

@@ -29,7 +29,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The one output: (batch, labels)."""
+    """The one output: (batch, labels), perhaps with further dimensions of 1."""
 
     name: str
     labels: int | None
@@ -69,10 +69,16 @@ def read_output(path: Path, outputs: list[Any], wanted: str | None) -> Scores:
             "several outputs mostly mean a detector or a segmenter.",
         )
     node = nodes[0]
-    if len(node.shape) != 2 or node.type not in _FLOATS:
+    expected = f"{path}: expected scores of shape (batch, labels), got {node.name} {node.shape} {node.type}"
+    if len(node.shape) < 2 or any(size != 1 for size in node.shape[2:]):
         raise ModelUnsupported(
-            f"{path}: expected scores of shape (batch, labels), got {node.name} {node.shape} {node.type}",
+            expected,
             hint="Three or four dimensions mostly mean a detector or a segmenter: export a classification model.",
+        )
+    if node.type not in _FLOATS:
+        raise ModelUnsupported(
+            f"{expected}; expected one of {', '.join(_FLOATS)}",
+            hint="Export the scores themselves, as floats: neither the number of the best label nor 8-bit scores.",
         )
     size = node.shape[1]
     return Scores(name=node.name, labels=size if isinstance(size, int) and size > 0 else None)

@@ -27,8 +27,10 @@ def read_text(path: Path, error: type[InferenceError]) -> str:
         return path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError) as cause:
+    except OSError as cause:
         raise error(f"{path}: cannot be read: {cause}") from cause
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: is not UTF-8 text: {cause}", hint="Save it as UTF-8 (in Notepad: Save as).") from cause
 
 
 def parse_yaml(path: Path, text: str, error: type[InferenceError]) -> Any:

@@ -14,7 +14,7 @@ from imaging.ultrasound.models import Ultrasound
 from imaging.ultrasound.network import CLASSES, HEADS, IMAGE, METADATA
 from imaging.ultrasound.record import Record
 from imaging.ultrasound.terms import DATASETS, PROMPTS, prompts_of
-from inference.errors import ModelBroken, ModelError, ModelMismatch, ModelNotFound
+from inference.errors import ModelError, ModelMismatch, ModelNotFound, ModelNotOnnx
 from tests import rules
 from tests import ultrasound as toys
 from tests.ultrasound import save
@@ -93,7 +93,7 @@ def test_a_missing_or_broken_file_is_told_with_its_key(tmp_path: Path) -> None:
 
     with pytest.raises(ModelNotFound, match=r"imaging\.ultrasound\.model: there is no file"):
         loaded(model=tmp_path / "none.onnx")
-    with pytest.raises(ModelBroken, match=r"imaging\.ultrasound\.classification_model_4: .*broken"):
+    with pytest.raises(ModelNotOnnx, match=r"imaging\.ultrasound\.classification_model_4: .*broken"):
         loaded(classification_model_4=broken)
 
 
