@@ -83,9 +83,16 @@ def rules_of(settings: Settings, background: frozenset[str]) -> Rules:
 
 
 def background_of(settings: Settings, model: Model) -> frozenset[str]:
+    """Raises ConfigError where it names no label of the model, or leaves none that could be booked."""
     if unknown := set(settings.inference.background) - set(model.labels):
         raise ConfigError(f"inference.background: {sorted(unknown)} are no labels of {model.path}")
-    return model.background | frozenset(settings.inference.background)
+    background = model.background | frozenset(settings.inference.background)
+    if background.issuperset(model.labels):
+        raise ConfigError(
+            f"inference.background: with that of {model.path}, all {len(model.labels)} labels are background; "
+            "expected one at least that can be booked"
+        )
+    return background
 
 
 def picture_of(model: Model) -> Picture:

@@ -23,8 +23,9 @@ def check(
     from rich.markup import escape
     from rich.table import Table
 
-    from daemon.cli.checks import PROBLEM, Line, check_cameras, check_installation, check_servers, check_site
+    from daemon.cli.checks import check_cameras, check_installation, check_servers, check_site
     from daemon.cli.imaging_checks import check_imaging, check_imaging_servers
+    from daemon.cli.lines import PROBLEM, Line
     from daemon.config import ConfigError
 
     lines = check_installation()

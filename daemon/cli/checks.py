@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,6 +15,8 @@ from daemon.app import listening
 from daemon.assembly import background_of, load_catalogue, load_keys, load_model, store_of
 from daemon.assembly.speech import recognizer, spoken_names, synthesizer
 from daemon.cli.failures import line_of
+from daemon.cli.lines import NOTE, OK, PROBLEM, Line, listed
+from daemon.cli.model_checks import check_model
 from daemon.cli.probing import Wanted, advice, probe_all, summary
 from daemon.config import Settings
 from daemon.config.speech import SpeechSettings
@@ -29,23 +30,8 @@ from speech.phrases import phrases
 from speech.provider import RATE_HZ, Recognizer, Synthesizer
 from speech.sound_alikes import sound_alikes
 
-State = Literal["ok", "note", "problem"]
-OK: State = "ok"
-NOTE: State = "note"
-PROBLEM: State = "problem"
-
-_SHOWN_MAX = 8
 _A_QUESTION = "请确认：刚才使用的是纱布吗？"
 _AN_OPTION = (AnswerOption(label="纱布", names=("纱布",)),)
-
-
-class Line(NamedTuple):
-    """One finding. A note does not keep the daemon from running."""
-
-    state: State
-    what: str
-    found: str
-    mend: str = ""
 
 
 def check_installation() -> list[Line]:
@@ -58,7 +44,7 @@ def check_site(settings: Settings) -> list[Line]:
 
     def load() -> Iterator[Line]:
         model.append(load_model(settings))
-        yield from _model(settings, model[0])
+        yield from check_model(settings, model[0])
 
     lines = gathered("cameras", lambda: _cameras(settings))
     lines += gathered("access", lambda: _access(settings))
@@ -154,7 +140,7 @@ def _cameras(settings: Settings) -> Iterator[Line]:
     in_rooms = {camera for room in settings.rooms.values() for camera in room.cameras}
     yield Line(OK, "cameras", f"cameras: {len(settings.cameras)}, rooms: {len(settings.rooms)}")
     if settings.rooms and (lost := [name for name in settings.cameras if name not in in_rooms]):
-        yield Line(NOTE, "cameras", f"in no room: {_listed(lost)}", "Name them in [rooms.NAME] cameras.")
+        yield Line(NOTE, "cameras", f"in no room: {listed(lost)}", "Name them in [rooms.NAME] cameras.")
 
 
 def _access(settings: Settings) -> Iterator[Line]:
@@ -170,23 +156,6 @@ def _access(settings: Settings) -> Iterator[Line]:
         )
 
 
-def _model(settings: Settings, model: Model) -> Iterator[Line]:
-    background = background_of(settings, model)
-    yield Line(
-        OK,
-        "model",
-        f"{model.path}: {len(model.labels)} labels ({_listed(list(model.labels))}), {model.width}x{model.height}"
-        f" {model.fit}, on {model.provider}",
-    )
-    if not background:
-        yield Line(
-            NOTE,
-            "model",
-            "no background label: whatever is on the picture counts as some consumable",
-            "Train one, and name it in the model file or as inference.background.",
-        )
-
-
 def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
     catalogue = load_catalogue(settings)
     if settings.catalogue.path is None:
@@ -197,7 +166,7 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(
             NOTE,
             "catalogue",
-            f"{len(alike)} pairs of names that sound alike: {_listed([f'{a.name} / {a.other_name}' for a in alike])}",
+            f"{len(alike)} pairs of names that sound alike: {listed([f'{a.name} / {a.other_name}' for a in alike])}",
             "Give one of each pair an alias that does not, and say that one; ordinals always work.",
         )
     if model is None:
@@ -208,7 +177,7 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(
             PROBLEM,
             "catalogue",
-            f"no label of the model names any product; the labels are {_listed(list(model.labels))}",
+            f"no label of the model names any product; the labels are {listed(list(model.labels))}",
             "Use the labels as names or aliases in the catalogue.",
         )
         return
@@ -216,7 +185,7 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(
             NOTE,
             "catalogue",
-            f"{len(unseen)} products that the model has no label for, never booked: {_listed(list(unseen))}",
+            f"{len(unseen)} products that the model has no label for, never booked: {listed(list(unseen))}",
             "Add a label of the model as an alias, or train the model on them.",
         )
     nameless = [label for label in model.labels if label not in background and catalogue.find(label) is None]
@@ -224,7 +193,7 @@ def _catalogue(settings: Settings, model: Model | None) -> Iterator[Line]:
         yield Line(
             NOTE,
             "catalogue",
-            f"{len(nameless)} labels without a product, no candidates unless asked for: {_listed(nameless)}",
+            f"{len(nameless)} labels without a product, no candidates unless asked for: {listed(nameless)}",
             "Add them to the catalogue as names or aliases.",
         )
 
@@ -330,8 +299,3 @@ def _port(settings: Settings) -> Iterator[Line]:
     host, port = settings.server.host, settings.server.port
     listening(host, port).close()
     yield Line(OK, "port", f"{host}:{port} is free")
-
-
-def _listed(words: list[str]) -> str:
-    more = len(words) - _SHOWN_MAX
-    return ", ".join(words[:_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from daemon.cli.checks import OK, PROBLEM, Line, gathered, unusable
+from daemon.cli.checks import gathered, unusable
 from daemon.cli.fundus import checks as fundus
+from daemon.cli.lines import OK, PROBLEM, Line
 from daemon.cli.pathology import checks as pathology
 from daemon.cli.retina import checks as retina
 from daemon.cli.ultrasound import checks as ultrasound

@@ -1,12 +1,16 @@
 """`orwatch check` names everything that is wrong at once."""
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from daemon.storage import migrate
 from tests import oct as scans
 from tests.cli.conftest import Done
+from tests.inference.heads import NAMES, SOFTMAX, node, save
 from tests.servers.fundus import APP_ID, TOKEN, FundusServer
 from tests.servers.kserve import GrpcServer, Rack
 from tests.servers.pathology import USERNAME, PathologyServer
@@ -21,6 +25,11 @@ def states(done: Done) -> list[tuple[str, str]]:
     """(state, what) of each line of the table."""
     lines = [line.split() for line in done.out.splitlines()]
     return [(words[0], words[1]) for words in lines if words and words[0] in ("ok", "note", "problem")]
+
+
+def says(done: Done, text: str) -> bool:
+    """Whether it was said, however the table broke it into lines."""
+    return "".join(text.split()) in "".join((done.out + done.err).split())
 
 
 def test_a_site_that_is_ready(call: Call, config: Config, clips: Path, tmp_path: Path) -> None:
@@ -94,6 +103,76 @@ def test_products_that_no_label_stands_for(call: Call, config: Config, tmp_path:
     assert "1 products that the model has no label for" in done.out
     assert "骨蜡" in done.out
     assert "2 labels without a product" in done.out
+
+
+def test_how_pictures_reach_the_model_and_who_said_so(call: Call, config: Config, tmp_path: Path) -> None:
+    path = save(tmp_path / "own.onnx", SOFTMAX)
+    assert says(
+        call("check", "-c", config(model_path=path)), "as Ultralytics trains, since its ONNX metadata has `names`"
+    )
+
+    file = path.with_suffix(".yaml")
+    file.write_text("output: probabilities\n")
+    done = call("check", "-c", config(model_path=path))
+    assert ("note", "model") in states(done)
+    assert says(done, f"from {file}; scale, mean, std by default")
+    assert says(done, f"Say scale, or mean and std, in {file}")
+
+    file.write_text("output: probabilities\nchannels: bgr\nmean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]\n")
+    done = call("check", "-c", config(model_path=path))
+    assert not says(done, "Say scale")
+    assert says(done, "BGR nchw float32, (pixel x 0.003922 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)")
+
+
+def test_a_model_that_would_book_a_covered_camera(call: Call, config: Config, tmp_path: Path) -> None:
+    bias = np.zeros(9, np.float32)
+    bias[0] = 9
+    path = save(tmp_path / "sure.onnx", node("Add", also=[bias]), SOFTMAX, gain=1)
+
+    done = call("check", "-c", config(model_path=path))
+
+    assert says(done, "would book it: black for 纱布 (1.00), white for 纱布 (1.00), noise for 纱布 (1.00)")
+    bias[0], bias[3] = 0, 9
+    save(path, node("Add", also=[bias]), SOFTMAX, gain=1)
+    assert not says(call("check", "-c", config(model_path=path)), "would book it")
+
+
+def test_a_model_that_hardly_tells_pictures_apart(call: Call, config: Config, tmp_path: Path) -> None:
+    path = save(tmp_path / "flat.onnx", SOFTMAX, gain=0.1)
+
+    done = call("check", "-c", config(model_path=path))
+
+    assert says(done, "hardly tells pictures apart: of black, white, red,")
+    assert says(done, "none scores above 0.12")
+
+
+def test_a_model_that_cannot_see_is_a_problem_for_check_and_for_the_start(
+    call: Call, config: Config, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "twice.onnx", SOFTMAX)
+    file = path.with_suffix(".yaml")
+    file.write_text("output: logits\n")
+
+    done = call("check", "-c", config(model_path=path))
+
+    assert done.code == 1
+    assert ("problem", "model") in states(done)
+    assert says(done, "probabilities already")
+    assert says(done, f"Set `output: probabilities` in {file}")
+    for command in ("run", "check"):
+        told = call(command, "-c", config(f"[server]\nport = {free_port()}\n", model_path=path))
+        assert told.code == 1
+        assert says(told, "probabilities already")
+
+
+def test_a_model_of_which_all_is_background(call: Call, config: Config, tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", SOFTMAX)
+    rules = f"[inference]\nbackground = {json.dumps(NAMES, ensure_ascii=False)}\n"
+
+    done = call("check", "-c", config(model_path=path, rules=rules))
+
+    assert ("problem", "model") in states(done)
+    assert says(done, "all 9 labels are background; expected one at least that can be booked")
 
 
 def test_a_ledger_of_another_schema(call: Call, config: Config, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from daemon.cli.checks import OK, PROBLEM, Line
+from daemon.cli.lines import OK, PROBLEM, Line
 from daemon.config import Settings
 from daemon.imaging.fundus.setup import fundus_rules_of
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from daemon.cli.checks import NOTE, OK, PROBLEM, Line
+from daemon.cli.lines import NOTE, OK, PROBLEM, Line
 from daemon.config import Settings
 from daemon.imaging.pathology.setup import pathology_rules_of
 

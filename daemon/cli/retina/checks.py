@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from daemon.cli.checks import NOTE, OK, PROBLEM, Line
+from daemon.cli.lines import NOTE, OK, PROBLEM, Line
 from daemon.config import Settings
 from daemon.imaging.retina.setup import buckets_of, retina_of
 

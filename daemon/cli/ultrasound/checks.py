@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from daemon.cli.checks import NOTE, OK, PROBLEM, Line, unusable
+from daemon.cli.checks import unusable
+from daemon.cli.lines import NOTE, OK, PROBLEM, Line
 from daemon.config import Settings
 from daemon.imaging.ultrasound.setup import ultrasound_files_of, ultrasound_rules_of
 
