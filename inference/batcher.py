@@ -4,13 +4,14 @@ Newest wins: the tally needs what is in front of the cameras now, so a late fram
 bounded; when it is full a frame of the same camera makes room (so that a fast camera starves only itself), else one of
 the camera that has most waiting. The loop takes whatever waits, up to `batch_max`, and never waits to fill a batch. A
 frame's age is looked at last, directly before it goes to the model. Every frame that is not classified is counted
-by camera and cause; none is dropped silently.
+by camera and cause; none is dropped silently. Scores that are not finite are no judgement: that frame has failed.
 
     put (any thread) -> waiting -> [too_old?] -> classify -> on_prediction (the thread of run)
 
 The queue opens with the batcher, closes when `run` ends (stop or an error) and opens again with the next `run`.
 """
 
+import logging
 import math
 import threading
 import time
@@ -24,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.model import Model
+
+log = logging.getLogger(__name__)
 
 Cause = Literal["queue_full", "too_old", "closed", "failed"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -82,6 +85,7 @@ class Batcher:
         self._waiting: deque[Snapshot] = deque()
         self._is_open = True
         self._drops: Counter[tuple[str, Cause]] = Counter()
+        self._unjudged: set[str] = set()  # cameras whose last frame had scores that are not finite
         self._classified: Counter[str] = Counter()
         self._batches = 0
         self._ages_s: deque[float] = deque(maxlen=_AGES_KEPT)
@@ -199,12 +203,20 @@ class Batcher:
                 with self._arrived:
                     self._drops.update((snapshot.camera, "failed") for snapshot in batch)
         done_mono_s = self._clock()
+        judged, failed = [], []
+        for snapshot, row in zip(batch, scores, strict=True):
+            if np.isfinite(row).all():
+                judged.append((snapshot, row))
+            else:
+                failed.append(snapshot.camera)
+        self._tell(failed, {snapshot.camera for snapshot, _ in judged})
         with self._arrived:
             self._batches += 1
-            self._classified.update(snapshot.camera for snapshot in batch)
-            self._ages_s.extend(done_mono_s - snapshot.captured_mono_s for snapshot in batch)
+            self._drops.update((camera, "failed") for camera in failed)
+            self._classified.update(snapshot.camera for snapshot, _ in judged)
+            self._ages_s.extend(done_mono_s - snapshot.captured_mono_s for snapshot, _ in judged)
             self._last_progress_mono_s = done_mono_s
-        for snapshot, row in zip(batch, scores, strict=True):
+        for snapshot, row in judged:
             self._on_prediction(
                 Prediction(
                     camera=snapshot.camera,
@@ -214,6 +226,12 @@ class Batcher:
                     done_mono_s=done_mono_s,
                 )
             )
+
+    def _tell(self, failed: list[str], judged: set[str]) -> None:
+        """Say it once when it begins."""
+        for camera in sorted(set(failed) - self._unjudged):
+            log.warning("%s: the model gives scores that are not finite: its pictures are not classified", camera)
+        self._unjudged = (self._unjudged | set(failed)) - (judged - set(failed))
 
     def _close(self) -> None:
         with self._arrived:

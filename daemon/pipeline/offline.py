@@ -23,6 +23,7 @@ from daemon.pipeline.watch import Watch
 from daemon.services.observe import ObserveRules, observe, shows
 from daemon.storage.database import Unit
 from inference.batcher import Prediction
+from inference.errors import ModelFailed
 from inference.model import Model
 from inference.replay import Trace
 from inference.sightings import Rules
@@ -53,6 +54,12 @@ def read_trace(
 
     def classify() -> None:
         scores = model.classify([rgb for _, rgb in waiting])
+        if not (are_finite := np.isfinite(scores).all(axis=1)).all():
+            at_s = waiting[int(are_finite.argmin())][0]
+            raise ModelFailed(
+                f"{model.path}: gives scores that are not finite for the picture at {at_s:.1f} s of {path}",
+                hint="Its numbers leave their range on some pictures: export it as float32.",
+            )
         frames.extend((at_s, row.tolist()) for (at_s, _), row in zip(waiting, scores, strict=True))
         waiting.clear()
         on_progress(frames[-1][0], min(1.0, source.stats.bytes / size))

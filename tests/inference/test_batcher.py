@@ -13,8 +13,10 @@ from daemon.config.sections import InferenceSettings
 from inference.batcher import Batcher
 from inference.errors import ModelMismatch
 from tests import rules
+from tests.inference.heads import SOFTMAX, node, save
 from tests.waiting import DEADLINE_S
 
+ROOT = node("Sqrt")
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
 
@@ -280,6 +282,28 @@ def test_frames_in_a_model_that_fails_are_counted_and_the_error_goes_through(mod
     with pytest.raises(ModelMismatch):
         batcher.run(threading.Event())
     assert batcher.drops_by_camera == {("a", "failed"): 1, ("b", "failed"): 1}
+
+
+def test_a_frame_whose_scores_are_not_finite_is_dropped_and_disturbs_no_other(tmp_path, painted, caplog):
+    shifted = [node("Sub", also=[np.float32(0.2)]), node("Abs")]
+    # the root of a number that is below 0 only where a mean colour is near 0.2
+    model = rules.model(
+        save(tmp_path / "m.onnx", *shifted, node("Sub", also=[np.float32(0.01)]), ROOT, SOFTMAX, gain=1)
+    )
+    results = Results()
+    batcher = batching(model, results, clock=Clock())
+    bad, good = painted(51, 0, 0), painted(200, 0, 0)
+    for camera, rgb in (("a", bad), ("b", good), ("a", bad), ("b", good)):
+        batcher.put(Shot(camera, rgb, 100.0))
+    with running(batcher):
+        results.wait_for(2)
+    assert [each.camera for each in results.predictions] == ["b", "b"]
+    assert all(np.isfinite(each.scores).all() for each in results.predictions)
+    assert batcher.drops_by_camera == {("a", "failed"): 2}
+    assert batcher.classified_by_camera == {"b": 2}
+    assert [record.getMessage() for record in caplog.records if record.name == "inference.batcher"] == [
+        "a: the model gives scores that are not finite: its pictures are not classified"
+    ]
 
 
 def test_progress_tells_an_idle_loop_from_a_stuck_one(model, painted):
