@@ -1,6 +1,7 @@
 """The consumables a site knows: names, product codes, aliases, and which of them a surgery may use."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -131,4 +132,5 @@ def similar_names(word: str, catalogue: Catalogue, labels: Iterable[str]) -> lis
 
 
 def _key(word: str) -> str:
-    return "".join(word.split()).casefold()
+    """Neither blanks, case nor the width of letters and digits (２ for 2) make another word."""
+    return "".join(unicodedata.normalize("NFKC", word).split()).casefold()

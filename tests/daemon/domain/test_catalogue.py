@@ -26,6 +26,8 @@ BACKGROUND = frozenset({"背景"})
         " GAUZE ",
         "医用 纱布",
         "医用纱布\n",
+        "１４７６４－２－４",
+        "ＧＡＵＺＥ",
     ],
 )
 def test_a_product_is_found_by_every_word_it_goes_by(word: str) -> None:
