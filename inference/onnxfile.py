@@ -21,10 +21,9 @@ _FLOATS = {1: "f", 10: "e", 11: "d"}  # TensorProto.data_type -> struct
 # Domains whose operators come with the format itself or with ONNX Runtime.
 _KNOWN = {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"}
 _KNOWN |= {"com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc"}
-# Operators that hand numbers on as they are, in another shape or type.
-_PASSING = {"Identity", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"}
-_PASSING |= {"QuantizeLinear", "DequantizeLinear"}
-_FIRST_PASSING = _PASSING | {"Transpose"}
+# Operators that hand numbers on within the range that they have, in another shape, size or type.
+_PASSING = {"Identity", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout"}
+_PASSING |= {"QuantizeLinear", "DequantizeLinear", "Resize", "Upsample", "Slice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class OnnxFile:
             if len(users) != 1:
                 return None
             (node,) = users
-            if node.op not in _FIRST_PASSING or not node.outputs:
+            if node.op not in _PASSING or not node.outputs:
                 known = [self.constants[other] for other in node.inputs if other in self.constants]
                 return (node.op, known[0]) if len(known) == 1 else None
             name = node.outputs[0]

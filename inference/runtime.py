@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
+MAKE_PROBABILITIES = frozenset({"Softmax", "Sigmoid", "HardSigmoid", "QLinearSoftmax", "QLinearSigmoid"})
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _SEVERITY_ERROR = 3  # ONNX Runtime writes warnings about every unfused node to stderr below this
@@ -97,6 +98,13 @@ def open_session(path: Path, *, device: Device, threads: int) -> Any:
             f'device "cuda" was asked for, but this ONNX Runtime {ort.__version__} offers {_listed(ort)}'
         )
     return _open(ort, path, file, [CPU], threads)
+
+
+def probabilities_by(path: Path, output: str) -> str:
+    """The last operator of this output, if it makes probabilities; empty where none is seen. Raises as open_session."""
+    file = read_onnx(path)
+    last = file.last(output) if file else None
+    return last.op if last and last.op in MAKE_PROBABILITIES else ""
 
 
 def _try_cuda(ort: ModuleType, path: Path, file: OnnxFile | None, threads: int, *, must: bool) -> Any:

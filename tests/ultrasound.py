@@ -94,6 +94,7 @@ def classifier(
     metadata: Mapping[str, str] | None = None,
     output: str | None = None,
     declared: int | None = None,
+    ends_in: str = "Identity",
 ) -> Path:
     """Logits around the middle of each class's share of 0..1. declared: what the ONNX says instead of `classes`."""
     graph = Graph()
@@ -101,7 +102,8 @@ def classifier(
     column = graph.add("Unsqueeze", [mean, graph.constant("one", [1], np.int64)], "column")
     centres = graph.constant("centres", [[(index + 0.5) / classes for index in range(classes)]])
     far = graph.add("Abs", [graph.add("Sub", [column, centres], "off")], "far")
-    graph.add("Mul", [graph.add("Neg", [far], "near"), _gain(graph)], output or f"cls_{classes}")
+    logits = graph.add("Mul", [graph.add("Neg", [far], "near"), _gain(graph)], "logits")
+    graph.add(ends_in, [logits], output or f"cls_{classes}")
     shapes = {"image": [batch, 3, SIDE, SIDE]}, {output or f"cls_{classes}": [batch, declared or classes]}
     return graph.save(path, *shapes, metadata or {})
 

@@ -13,7 +13,7 @@ from imaging.errors import Failed, NotConfigured
 from imaging.retina.contract import SECTION, Arrays, Contract, RetinaRules, Tensor, contract_of
 from imaging.wire import OffLoop
 from inference.errors import ModelError
-from inference.runtime import failures, onnxruntime, open_session
+from inference.runtime import failures, onnxruntime, open_session, probabilities_by
 
 _DTYPES = {"tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(double)": "FP64", "tensor(uint8)": "UINT8"}
 _THREADS_MAX = 4
@@ -65,6 +65,13 @@ class LocalModel:
             inputs=[_tensor(node) for node in session.get_inputs()],
             outputs=[_tensor(node) for node in session.get_outputs()],
         )
+        for name in contract.outputs if self._rules.activation != "none" else ():
+            # A sigmoid on probabilities leaves all of them at 0.5 and more, a softmax makes them nearly equal.
+            if last := probabilities_by(self._path, name):
+                raise NotConfigured(
+                    f"{SECTION}.activation：现为 {self._rules.activation}，而模型 {self._path} 的输出 {name} "
+                    f"以 {last} 结尾，已经是概率；请设为 none。"
+                )
         return session, contract
 
     def _run(self, session: Any, contract: Contract, pictures: npt.NDArray[Any]) -> Arrays:

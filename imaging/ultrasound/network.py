@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from imaging.ultrasound.terms import PROMPTS
 from inference.errors import ModelError, ModelFailed, ModelMismatch, ModelNotFound
-from inference.runtime import Device, failures, onnxruntime, open_session
+from inference.runtime import Device, failures, onnxruntime, open_session, probabilities_by
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,6 +80,7 @@ class Network:
         network = cls(path, session, _signature(where, session))
         if not set(heads) & set(network.heads):
             raise _mismatch(where, f"expected an output {' or '.join(heads)}, found {', '.join(network.heads)}")
+        network._check_ends(where)
         network._warm_up(where)
         return network
 
@@ -133,6 +134,17 @@ class Network:
             return found
         powers = np.exp(found - found.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def _check_ends(self, where: str) -> None:
+        """A sigmoid on probabilities leaves all of them at 0.5 and more: everything would be foreground."""
+        for head in self.heads:
+            key, said = ("orwatch.seg", self._signature.seg) if head == SEG else ("orwatch.cls", self._signature.cls)
+            if said == "logits" and (last := probabilities_by(self.path, head)):
+                raise ModelMismatch(
+                    f"{where}: metadata {key} is 'logits' (said or by default), but {head} ends in {last}; "
+                    "expected 'probabilities'",
+                    hint=f"Export it with the metadata {key} = probabilities, or without the {last}. {_EXPORT}",
+                )
 
     def _warm_up(self, where: str) -> None:
         """Noise through every output, alone and in company: the answers must be probabilities, and stay the same."""

@@ -339,6 +339,24 @@ async def test_raw_scores_become_probabilities(tmp_path: Path, activation: Any, 
         await analysed(replace(local, activation="none"), path, tmp_path)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("last", ["Sigmoid", "Softmax"])
+async def test_probabilities_are_not_activated_again(tmp_path: Path, activation: Any, last: str) -> None:
+    path = model(tmp_path / "m.onnx", logits=True)
+    ending = onnx.load(path)
+    scores = next(node for node in ending.graph.node if node.output[0] == "scores")
+    scores.output[0] = "raw"
+    ending.graph.node.append(onnx.helper.make_node(last, ["raw"], ["scores"]))
+    onnx.save(ending, path)
+    local = rules.retina(model_path=path, labels=LABELS, device="cpu", activation=activation)
+
+    async with engine(local) as retina:
+        with pytest.raises(NotConfigured, match=f"activation：现为 {activation}，.*输出 scores 以 {last} 结尾"):
+            await retina.check()
+    async with engine(replace(local, activation="none")) as retina:
+        await retina.check()
+
+
 async def test_a_local_model_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")

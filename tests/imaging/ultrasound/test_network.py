@@ -139,6 +139,21 @@ REFUSED: Mapping[str, tuple[str, Make, str]] = {
         lambda path: toys.classifier(path, metadata={"orwatch.cls": "probabilities"}),
         "cls_2: expected probabilities",
     ),
+    "a mask that is probabilities already": (
+        "segmentation_model",
+        lambda path: toys.segmenter(path, channels=1, ends_in="Sigmoid"),
+        "metadata orwatch.seg is 'logits' .*, but seg ends in Sigmoid; expected 'probabilities'",
+    ),
+    "two channels of a mask that are probabilities already": (
+        "segmentation_model",
+        lambda path: toys.segmenter(path, ends_in="Softmax", metadata={"orwatch.seg": "logits"}),
+        "metadata orwatch.seg is 'logits' .*, but seg ends in Softmax; expected 'probabilities'",
+    ),
+    "classes that are probabilities already": (
+        "classification_model",
+        lambda path: toys.classifier(path, ends_in="Softmax"),
+        "metadata orwatch.cls is 'logits' .*, but cls_2 ends in Softmax; expected 'probabilities'",
+    ),
     "three channels of a mask": (
         "segmentation_model",
         lambda path: toys.segmenter(path, channels=2, ends_in="Identity", side=16),
