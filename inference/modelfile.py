@@ -77,9 +77,12 @@ def locate(path: Path) -> Located:
         return Located(onnx, path, file)
     if not path.exists():
         raise ModelNotFound(f"{path}: no such file")
-    beside = path.with_suffix(".yaml")
-    if not beside.is_file():
+    found = [each for each in (path.with_suffix(".yaml"), path.with_suffix(".yml")) if each.is_file()]
+    if not found:
         return Located(path, None, None)
+    if len(found) > 1:
+        raise ModelFileInvalid(f"{path}: expected one model file beside it, got {found[0].name} and {found[1].name}")
+    (beside,) = found
     file = _read(beside)
     if file.model and (beside.parent / file.model).resolve() != path.resolve():
         raise ModelFileInvalid(f"{beside}: stands beside {path.name} but describes {file.model!r}")

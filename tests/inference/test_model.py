@@ -134,6 +134,15 @@ def test_the_model_file_may_have_another_name_and_be_given_itself(colour, tmp_pa
     assert model.path == tmp_path / "weights.onnx"
 
 
+def test_a_model_file_may_end_in_yml_but_there_is_one(colour):
+    path = colour(metadata=None, ends_in="logits")
+    path.with_suffix(".yml").write_text("labels: [red, green, blue]\noutput: logits\n")
+    assert rules.model(path).labels == ("red", "green", "blue")
+    path.with_suffix(".yaml").write_text("labels: [blue, green, red]\noutput: logits\n")
+    with pytest.raises(ModelFileInvalid, match=r"expected one model file beside it, got colours\.yaml and colours\.yml"):
+        rules.model(path)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
