@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from daemon.api import confirmations, corrections, errors, events, schemas, status, surgeries, voice_terminals
 from daemon.api.keys import RIGHTS, Right
-from daemon.config import load
+from daemon.config import Settings, load
 from daemon.config.sections import InferenceSettings
 from daemon.domain.facts import Fact, FactKind
 from daemon.domain.imaging import JobError, JobState
@@ -321,6 +321,51 @@ def _literals(kind: Any) -> set[str]:
 
 
 # --- all of them ---
+
+# A setting in prose: `section.key` (default 8) MiB. Any other number after "default" is that of a parameter.
+STATED = re.compile(r"`((?:[a-z][a-z0-9_]*\.)+[a-z][a-z0-9_]*)`\s?[（(](?:默认|default)\s`?([\w.]+)`?[)）]")
+DEFAULT = re.compile(r"(?:默认|缺省|\bdefaults?\b)[^|\n0-9`；;]{0,12}([\d.]*\d)")
+PARAMETERS = {
+    "`GET /client/surgeries`",
+    "`low_confidence_p`",
+    "`mm_crop_zone_nerve`",
+    "`image`",
+}  # the rows that name them
+PAGES = sorted({*(ROOT / "docs").glob("*.md"), *DOCUMENTS})
+
+
+def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Each setting by its name, with its default."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= defaults(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field.default
+    return found
+
+
+def shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def test_a_default_that_a_document_states_is_that_of_the_setting() -> None:
+    settings = defaults(Settings)
+    stated = [(page.name, key, said) for page in PAGES for key, said in STATED.findall(text(page))]
+
+    wrong = [(page, key, said) for page, key, said in stated if said != shown(settings.get(key))]
+    assert len(stated) >= 11
+    assert not wrong
+
+
+def test_a_default_in_a_document_names_its_setting() -> None:
+    nameless = [
+        (page.name, line)
+        for page in PAGES
+        for line in text(page).splitlines()
+        if DEFAULT.search(STATED.sub("", line)) and not any(f"| {row}" in line for row in PARAMETERS)
+    ]
+    assert not nameless
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -139,7 +139,9 @@ def test_a_model_file_may_end_in_yml_but_there_is_one(colour):
     path.with_suffix(".yml").write_text("labels: [red, green, blue]\noutput: logits\n")
     assert rules.model(path).labels == ("red", "green", "blue")
     path.with_suffix(".yaml").write_text("labels: [blue, green, red]\noutput: logits\n")
-    with pytest.raises(ModelFileInvalid, match=r"expected one model file beside it, got colours\.yaml and colours\.yml"):
+    with pytest.raises(
+        ModelFileInvalid, match=r"expected one model file beside it, got colours\.yaml and colours\.yml"
+    ):
         rules.model(path)
 
 
