@@ -68,6 +68,7 @@ class Model:
         self.height = loaded.prepared.preparation.height
         self.fit: Fit = loaded.fit
         self.tried: tuple[trial.Tried, ...] = ()
+        self.unscored: tuple[str, ...] = ()
         self.spread = 0.0
         self._loaded = loaded
         self._prepare = Preprocessor(loaded.prepared.preparation)
@@ -166,7 +167,8 @@ class Model:
         trial.check_scores(self.path, list(pictures), raw, self._loaded.ending)
         scores = _softmax(raw) if self._loaded.ending.output == "logits" else raw
         self.tried = trial.tried(self.labels, dict(zip(pictures, scores, strict=True)))
-        self.spread = float(np.ptp(scores, axis=0).max())
+        self.unscored = tuple(sorted(pictures.keys() - {each.picture for each in self.tried}))
+        self.spread = float(np.ptp(scores[np.isfinite(scores).all(axis=1)], axis=0).max())
 
     def _try_pair(self, rgb: Rgb, alone: Probabilities) -> None:
         """Some exports declare an open batch but carry a fixed one inside: found here, not in a surgery."""

@@ -25,6 +25,7 @@ _ROUNDING = 1e-3  # of one score
 _STEPS = (1 / 127, 1 / 128, 1 / 255, 1 / 256)  # between two probabilities of a model of 8 bits
 _SAME = 1e-6
 _SURE = 0.999
+_PLAIN = {"black": (0, 0, 0), "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 # operator -> what its results lie between
 _BOUNDED = {"Softmax": 1.0, "Sigmoid": 1.0, "HardSigmoid": 1.0, "Tanh": 2.0, "Softsign": 2.0}
 _BOUNDED |= {"QLinearSoftmax": 1.0, "QLinearSigmoid": 1.0}
@@ -66,14 +67,7 @@ class Tried:
 
 def pictures(width: int, height: int) -> dict[str, Rgb]:
     """Pictures that have nothing in common, (height, width, 3) uint8 each, the same at every start."""
-    plain = {
-        "black": (0, 0, 0),
-        "white": (255, 255, 255),
-        "red": (255, 0, 0),
-        "green": (0, 255, 0),
-        "blue": (0, 0, 255),
-    }
-    found = {name: np.full((height, width, 3), colour, np.uint8) for name, colour in plain.items()}
+    found = {name: np.full((height, width, 3), colour, np.uint8) for name, colour in _PLAIN.items()}
     found["noise"] = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     across = np.linspace(0, 255, width).astype(np.uint8)
     found["gradient"] = np.repeat(np.broadcast_to(across, (height, width))[..., None], 3, axis=2)
@@ -90,9 +84,10 @@ def check_scores(path: Path, names: Sequence[str], raw: Scores, ending: Ending) 
             hint="Train it with what is not the item as a second label, and name that as `background`.",
         )
     _check_finite(path, names, raw, ending)
-    is_saturated = (
-        _are_probabilities(raw, ending.last) and raw[0].max() >= _SURE
-    )  # then 8 bits and float16 may well be all alike
+    are_finite = [bool(np.isfinite(row).all()) for row in raw]
+    names, raw = [name for name, is_finite in zip(names, are_finite, strict=True) if is_finite], raw[are_finite]
+    # 8 bits and float16 may well be all alike where one label is nearly certain.
+    is_saturated = _are_probabilities(raw, ending.last) and raw[0].max() >= _SURE
     if not is_saturated and np.abs(raw - raw[0]).max() <= _SAME * max(1.0, float(np.abs(raw).max())):
         raise ModelBlind(
             f"{path}: gives the same scores for {', '.join(names)}: it does not see the picture",
@@ -110,8 +105,9 @@ def best_possible(between: float, labels: int) -> float:
 
 
 def _check_finite(path: Path, names: Sequence[str], raw: Scores, ending: Ending) -> None:
+    """One colour alone may divide by zero where a model evens out contrast: `orwatch check` tells it, no more."""
     for name, row in zip(names, raw, strict=True):
-        if not np.isfinite(row).all():
+        if name not in _PLAIN and not np.isfinite(row).all():
             raise ModelMismatch(
                 f"{path}: expected {ending.output}, got {row[~np.isfinite(row)][0]} for a picture of {name}",
                 hint="It divides by zero or is out of the range of its numbers: export it again, as float32.",
@@ -187,7 +183,9 @@ def _step(raw: Scores) -> float:
 
 
 def tried(labels: Sequence[str], scores: Mapping[str, Scores]) -> tuple[Tried, ...]:
-    """The best label of each picture. scores: probabilities, (labels,) each."""
+    """The best label of each picture. scores: probabilities, (labels,) each; what is not finite has none."""
     return tuple(
-        Tried(picture=name, label=labels[int(row.argmax())], score=float(row.max())) for name, row in scores.items()
+        Tried(picture=name, label=labels[int(row.argmax())], score=float(row.max()))
+        for name, row in scores.items()
+        if np.isfinite(row).all()
     )

@@ -49,6 +49,13 @@ def _taken(model: Model) -> Iterator[Line]:
 
 
 def _tried(settings: Settings, model: Model, background: frozenset[str]) -> Iterator[Line]:
+    if model.unscored:
+        yield Line(
+            NOTE,
+            "model",
+            f"gives no finite scores for a plain picture ({', '.join(model.unscored)}): such frames are dropped",
+            "It divides by the contrast of the picture, which may be 0: add a small number to it before the export.",
+        )
     rules = settings.inference
     wrong = [each for each in model.tried if each.picture in _ITEMLESS and each.label not in background]
     if sure := [each for each in wrong if each.score >= rules.auto_confirm]:

@@ -137,6 +137,15 @@ def test_a_model_that_would_book_a_covered_camera(call: Call, config: Config, tm
     assert not says(call("check", "-c", config(model_path=path)), "would book it")
 
 
+def test_a_model_that_has_no_score_for_a_plain_picture(call: Call, config: Config, tmp_path: Path) -> None:
+    even = node("InstanceNormalization", epsilon=0.0, also=[np.ones(3, np.float32), np.zeros(3, np.float32)])
+    path = save(tmp_path / "even.onnx", SOFTMAX, begins=[even, node("Abs")])
+
+    done = call("check", "-c", config(model_path=path))
+
+    assert says(done, "gives no finite scores for a plain picture (black, blue, green, red, white)")
+
+
 def test_a_model_that_hardly_tells_pictures_apart(call: Call, config: Config, tmp_path: Path) -> None:
     path = save(tmp_path / "flat.onnx", SOFTMAX, gain=0.1)
 

@@ -189,7 +189,11 @@ def test_background_labels_come_from_metadata_or_model_file(colour):
         ({"metadata": {"names": ULTRALYTICS["names"]}, "size": "s"}, ModelMismatch, "width is not known"),
         ({"ends_in": "logits"}, ModelMismatch, "expected probabilities.*got"),
         ({"ends_in": "sigmoid"}, ModelMismatch, "expected probabilities.*sum"),
-        ({"ends_in": "nan", "gain": -1.0}, ModelMismatch, "expected probabilities, got (nan|-inf)"),
+        (
+            {"ends_in": "nan", "gain": -1.0},
+            ModelMismatch,
+            "expected probabilities, got (nan|-inf) for a picture of noise",
+        ),
         ({"depth": 1}, ModelUnsupported, "expected 3 colour channels, got 1"),
         ({"depth": 4}, ModelUnsupported, "expected 3 colour channels, got 4"),
         ({"outputs": 2}, ModelUnsupported, "expected one output.*got 2: output0"),

@@ -107,9 +107,9 @@ def test_logits_that_cannot_differ_enough_are_refused(tmp_path: Path, op: str, b
         ([SOFTMAX, node("Mul", also=[np.float32(100)])], 30, "sum 100 .* they always have this sum", "softmax as its"),
         ([SOFTMAX, node("Mul", also=[np.float32(0.5)])], 30, "sum 0.5 .* they always have this sum", "softmax as its"),
         ([node("Softmax", axis=0)], 30, "scores change by .* when another is beside it", "fixed batch 1"),
-        ([node("Sqrt"), node("Neg"), node("Sqrt")], 30, "got nan for a picture of white", "float32"),
-        ([node("Reciprocal")], 30, "got inf for a picture of black", "float32"),
-        ([node("Mul", also=[np.float32(1e38)])], 1e38, "got inf for a picture of white", "float32"),
+        ([node("Sqrt"), node("Neg"), node("Sqrt")], 30, "got nan for a picture of noise", "float32"),
+        ([node("Reciprocal")], 30, "got inf for a picture of noise", "float32"),
+        ([node("Mul", also=[np.float32(1e38)])], 1e38, "got inf for a picture of noise", "float32"),
     ],
 )
 def test_what_is_no_probability_is_refused_for_what_it_is(
@@ -132,8 +132,21 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", node("Log"))
     said(path, "logits")
 
-    with pytest.raises(ModelMismatch, match="expected logits, got -inf for a picture of black"):
+    with pytest.raises(ModelMismatch, match="expected logits, got -inf for a picture of noise"):
         rules.model(path)
+
+
+def test_what_has_no_score_for_one_colour_alone_is_taken_and_told(tmp_path: Path) -> None:
+    # each picture is divided by the spread of its pixels, which is 0 where all are alike
+    spread = [
+        node("Sub", also=[np.float32(0.5)]),
+        node("InstanceNormalization", epsilon=0.0, also=[np.ones(3, np.float32), np.zeros(3, np.float32)]),
+        node("Abs"),
+    ]
+    model = rules.model(save(tmp_path / "m.onnx", SOFTMAX, begins=spread))
+
+    assert model.unscored == ("black", "blue", "green", "red", "white")
+    assert {each.picture for each in model.tried} == {"noise", "gradient", "checks"}
 
 
 # --- what does not look at the picture ---
