@@ -36,27 +36,27 @@ def cleaned(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(label.strip().strip(_UNSEEN).strip() for label in labels)
 
 
-def checked(path: Path, labels: tuple[str, ...], width: int | None) -> tuple[str, ...]:
-    """As many as there are scores, none empty, none twice. Raises ModelMismatch."""
+def checked(path: Path, labels: tuple[str, ...], width: int | None, whose: str) -> tuple[str, ...]:
+    """As many as there are scores, none empty, none twice. whose: who says them. Raises ModelMismatch."""
     if not labels:
         raise ModelMismatch(f"{path}: has no labels", hint="List them as `labels` in a model file beside the ONNX.")
     if width is not None and len(labels) != width:
-        raise ModelMismatch(f"{path}: expected {width} labels, one per score, got {len(labels)}")
+        raise ModelMismatch(f"{path}: expected {width} labels, one per score, got {len(labels)} in {whose}")
     if empty := [number for number, label in enumerate(labels) if not label]:
-        raise ModelMismatch(f"{path}: labels {empty} are empty")
+        raise ModelMismatch(f"{path}: labels {empty} are empty in {whose}")
     if twice := [label for label, count in Counter(labels).items() if count > 1]:
-        raise ModelMismatch(f"{path}: labels stand twice: {', '.join(twice)}")
+        raise ModelMismatch(f"{path}: labels stand twice: {', '.join(twice)}, in {whose}")
     same: dict[str, list[str]] = {}
     for label in labels:
         same.setdefault(_folded(label), []).append(label)
     if alike := [" and ".join(map(repr, each)) for each in same.values() if len(each) > 1]:
         raise ModelMismatch(
-            f"{path}: labels differ only in blanks, case or width: {'; '.join(alike)}",
+            f"{path}: labels differ only in blanks, case or width: {'; '.join(alike)}, in {whose}",
             hint="The catalogue takes them for one name: give each a name of its own.",
         )
     if len(labels) > 1 and all((m := _NUMBERED.match(each)) and int(m[1]) == n for n, each in enumerate(labels)):
         raise ModelMismatch(
-            f"{path}: the labels begin with their own numbers: {labels[0]!r}, {labels[1]!r}",
+            f"{path}: the labels begin with their own numbers: {labels[0]!r}, {labels[1]!r}, in {whose}",
             hint="Write the names alone, in the order of the scores.",
         )
     return labels

@@ -198,14 +198,15 @@ def _describe(
     scores = read_output(path, session.get_outputs(), file.output_name if file else None)
     prepared = prepare(located, picture, metadata, onnx)
     own = read_labels(located.file_path, file) if file and located.file_path else None
-    chosen = checked(path, labels or own or cleaned(metadata.names or ()), scores.labels)
+    whose = "model.labels" if labels else f"labels of {located.file_path}" if own else "names of its ONNX metadata"
+    chosen = checked(path, labels or own or cleaned(metadata.names or ()), scores.labels, whose)
     if metadata.names:
-        whose = "model.labels" if labels else f"labels of {located.file_path}"
         check_order(path, chosen, whose, metadata.names)
-    said = file.background if file and file.background is not None else metadata.background
-    background = frozenset(cleaned(said))
+    said = file.background if file else None
+    background = frozenset(cleaned(metadata.background if said is None else said))
     if unknown := sorted(background - set(chosen)):
-        raise ModelMismatch(f"{path}: background labels {unknown} are none of the model's labels")
+        where = "its ONNX metadata" if said is None else located.file_path
+        raise ModelMismatch(f"{path}: background labels {unknown} of {where} are none of the model's labels")
     return _Loaded(
         path=path,
         sha256=_sha256(path),

@@ -115,5 +115,16 @@ def test_a_list_that_is_no_utf8_says_so(tmp_path: Path) -> None:
 
 
 def test_a_background_of_another_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelMismatch, match=r"background labels \['手'\] are none of the model's labels"):
+    with pytest.raises(ModelMismatch, match=r"background labels \['手'\] of .*m\.yaml are none of the model's labels"):
         rules.model(say(three(tmp_path), "background: [手]\n"))
+
+
+def test_too_few_labels_say_whose_they_are(tmp_path: Path) -> None:
+    path = three(tmp_path)
+    with pytest.raises(ModelMismatch, match=r"expected 3 labels, one per score, got 2 in model\.labels"):
+        rules.model(path, labels=["a", "b"])
+    with pytest.raises(ModelMismatch, match=r"expected 3 labels, one per score, got 1 in labels of .*m\.yaml"):
+        rules.model(say(path, "labels: [纱布]\n"))
+    path.with_suffix(".yaml").unlink()
+    with pytest.raises(ModelMismatch, match="expected 3 labels, one per score, got 2 in names of its ONNX metadata"):
+        rules.model(three(tmp_path, ("a", "b")))

@@ -184,7 +184,11 @@ def test_background_labels_come_from_metadata_or_model_file(colour):
         ({"metadata": ULTRALYTICS | {"names": "{'x': 'a', 'y': 'b', 'z': 'c'}"}}, ModelMismatch, "'names'"),
         ({"metadata": ULTRALYTICS | {"imgsz": "[9, 8]"}}, ModelMismatch, "height: ONNX says 8, metadata says 9"),
         ({"metadata": ULTRALYTICS | {"imgsz": "wide"}}, ModelMismatch, "'imgsz'"),
-        ({"metadata": ULTRALYTICS | {"background": '["sky"]'}}, ModelMismatch, "background labels .'sky'."),
+        (
+            {"metadata": ULTRALYTICS | {"background": '["sky"]'}},
+            ModelMismatch,
+            "background labels .'sky'. of its ONNX metadata",
+        ),
         ({"metadata": None}, ModelMismatch, "nothing says how to use it"),
         ({"metadata": {"names": ULTRALYTICS["names"]}, "size": "s"}, ModelMismatch, "width is not known"),
         ({"ends_in": "logits"}, ModelMismatch, "expected probabilities.*got"),
