@@ -5,11 +5,19 @@ Handover: bounded, oldest dropped first and counted.
 """
 
 import asyncio
+import contextvars
 import logging
+import os
+import sys
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -17,58 +25,142 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class ThreadLeft(RuntimeError):
-    """A thread did not end within its deadline after it was told to stop."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """A thread that was told to stop and did not: given up, nobody waits for it any more."""
+
+    name: str
+    since_mono_s: float
+
+
+# The loop adds, a thread that ends after all removes its own; under the lock.
+_left: set[Left] = set()
+_lock = threading.Lock()
+
+
+def left() -> list[Left]:
+    """The threads that were given up and still have not ended, oldest first. Any thread."""
+    with _lock:
+        return sorted(_left, key=lambda each: each.since_mono_s)
 
 
 async def in_thread(name: str, work: Callable[[threading.Event], T], *, stop_within_s: float = 15.0) -> T:
     """Run `work(stop)` in a thread of its own and return what it returns, or raise what it raises.
 
-    Cancelling sets `stop` and waits for the thread; one that does not end within stop_within_s raises ThreadLeft.
+    Cancelling sets `stop` and waits for the thread, stop_within_s at most: a library that never comes back holds up
+    nothing. Such a thread is given up, logged, and among `left()` until it ends; what it finds then is dropped.
     """
-    loop = asyncio.get_running_loop()
-    stop = threading.Event()
-    done: asyncio.Future[T] = loop.create_future()
+    running = _Running(name, work)
+    threading.Thread(target=running.body, name=name, daemon=True).start()
+    try:
+        return await asyncio.shield(running.done)
+    except asyncio.CancelledError:
+        # Whatever comes of the thread, a cancel stays a cancel: raised as a failure it was once taken for one, and the
+        # camera of a surgery that had ended was connected again.
+        running.stop.set()
+        try:
+            await asyncio.wait([running.done], timeout=stop_within_s)
+        finally:
+            running.give_up()
+        raise
+    finally:
+        running.stop.set()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
 
-    def body() -> None:
+class _Running(Generic[T]):
+    """One piece of work, in its thread (`body`) and for the task that awaits it."""
+
+    def __init__(self, name: str, work: Callable[[threading.Event], T]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._name = name
+        self._work = work
+        self._has_ended = False
+        self._given_up: Left | None = None
+        self.stop = threading.Event()
+        self.done: asyncio.Future[T] = self._loop.create_future()
+
+    def body(self) -> None:
         result: T | None = None
         failure: BaseException | None = None
         try:
-            result = work(stop)
+            result = self._work(self.stop)
         except BaseException as error:  # noqa: BLE001  it is raised again in the task that awaits it
             failure = error
+        with _lock:
+            self._has_ended, given_up = True, self._given_up
+            if given_up is not None:
+                _left.discard(given_up)
+        if given_up is not None:
+            late_s = time.monotonic() - given_up.since_mono_s
+            log.info("thread %s has ended at last, %.0f s after it was given up", self._name, late_s)
+            return
         try:
-            loop.call_soon_threadsafe(settle, result, failure)
+            self._loop.call_soon_threadsafe(self._settle, result, failure)
         except RuntimeError:
-            log.warning("thread %s ended after the event loop did", name)
+            log.warning("thread %s ended after the event loop did", self._name)
 
-    thread = threading.Thread(target=body, name=name, daemon=True)
-    thread.start()
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        stop.set()
-        _, pending = await asyncio.wait([done], timeout=stop_within_s)
-        if pending:
-            raise ThreadLeft(f"thread {name} did not stop within {stop_within_s:g} s") from None
-        if not done.cancelled():
-            done.exception()
-        raise
-    finally:
-        stop.set()
+    def give_up(self) -> None:
+        """Nobody waits any longer, whether it has ended or not."""
+        with _lock:
+            if not self._has_ended:
+                self._given_up = Left(self._name, time.monotonic())
+                _left.add(self._given_up)
+        if self._given_up is not None:
+            log.error("thread %s does not stop and is given up", self._name)
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()
+
+    def _settle(self, result: T | None, error: BaseException | None) -> None:
+        if self.done.done():
+            return
+        if error is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(result)  # type: ignore[arg-type]
+
+
+# Not the loop's own: `asyncio.run` waits for those, without an end.
+_WORKERS_MAX = 16
+_workers = ThreadPoolExecutor(_WORKERS_MAX, thread_name_prefix="worker")
+_working: Counter[str] = Counter()
 
 
 async def off_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run short blocking work (a file, a parse) in the loop's worker threads."""
-    return await asyncio.to_thread(work, *args, **kwargs)
+    """Run short blocking work (a file, a parse) in one of a few worker threads."""
+    name = getattr(work, "__qualname__", type(work).__name__)
+    run = partial(contextvars.copy_context().run, work, *args, **kwargs)
+
+    def counted() -> T:
+        with _lock:
+            _working[name] += 1
+        try:
+            return run()
+        finally:
+            with _lock:
+                _working[name] -= 1
+
+    return await asyncio.get_running_loop().run_in_executor(_workers, counted)
+
+
+def leave(code: int, *, within_s: float = 5.0) -> NoReturn:
+    """End the process, once all that had to be closed is; workers that still work get within_s.
+
+    The interpreter would wait for every worker and tear down what libraries still use: where a thread is in a call that
+    does not come back, the one hangs and the other may crash. Then the process ends without that.
+    """
+    _workers.shutdown(wait=False, cancel_futures=True)
+    deadline_mono_s = time.monotonic() + within_s
+    while +_working and time.monotonic() < deadline_mono_s:
+        time.sleep(0.02)
+    stuck = sorted([each.name for each in left()] + list(+_working))
+    if not stuck:
+        sys.exit(code)
+    log.error("the process ends without waiting for %s", ", ".join(stuck))
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -99,6 +100,7 @@ class Follower:
         self._seq = after
         self._stays = stays
         self._was_connected = False
+        self._connected_since_mono_s: float | None = None
         self._is_away = False
         self._has_ended = False
 
@@ -110,14 +112,21 @@ class Follower:
                 self._view.note(f"connection lost ({error}), trying again")
             self._is_away = True
 
-        await keep_running(self._attempt, on_failure=interrupted, backoff=Backoff(max_s=2.0), on=_Interrupted)
+        await keep_running(
+            self._attempt,
+            on_failure=interrupted,
+            backoff=Backoff(max_s=2.0),
+            on=_Interrupted,
+            works_since=lambda: self._connected_since_mono_s,
+        )
 
     async def _attempt(self) -> None:
         url = "ws" + self._daemon.url.removeprefix("http")
         address = f"{url}/client/surgeries/{self._surgery_id}/events?after={self._seq}"
+        self._connected_since_mono_s = None
         try:
             async with connect(address, additional_headers=self._daemon.headers, proxy=None) as socket:
-                self._was_connected = True
+                self._was_connected, self._connected_since_mono_s = True, time.monotonic()
                 if self._is_away:
                     self._is_away = False
                     self._view.note("connected again")

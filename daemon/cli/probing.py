@@ -8,11 +8,12 @@ from typing import Literal
 from daemon.bridge import in_thread
 from daemon.config import CameraSettings
 from streams.address import is_network, redacted
-from streams.errors import StreamError
+from streams.errors import StreamError, StreamStalled
 from streams.probe import StreamInfo, probe
 
 GOP_MAX_S = 2.0
 HD_LINES = 720
+LATE_MAX_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,19 @@ async def probe_all(streams: Iterable[Wanted], timeout_s: float) -> list[Probed]
 
 
 async def _probe(wanted: Wanted, timeout_s: float) -> Probed:
+    # libav does not always keep the time-outs that it is given.
     try:
-        info = await in_thread(
-            f"probe:{wanted.name}", lambda _: probe(wanted.url, transport=wanted.transport, timeout_s=timeout_s)
-        )
+        async with asyncio.timeout(timeout_s + LATE_MAX_S):
+            info = await in_thread(
+                f"probe:{wanted.name or redacted(wanted.url)}",
+                lambda _: probe(wanted.url, transport=wanted.transport, timeout_s=timeout_s),
+                stop_within_s=0.0,
+            )
     except StreamError as error:
         return Probed(wanted=wanted, info=None, error=error)
+    except TimeoutError:
+        late = StreamStalled(f"{redacted(wanted.url)}: the video library did not come back within {timeout_s:g} s")
+        return Probed(wanted=wanted, info=None, error=late)
     return Probed(wanted=wanted, info=info, error=None)
 
 

@@ -5,6 +5,7 @@ Nothing here is waited for by a verb, but for one: a surgery_id that starts anew
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from daemon.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
 
-_BACKOFF = Backoff(initial_s=0.25, max_s=10.0, jitter_s=0.5)
+_BACKOFF = Backoff(initial_s=0.25, max_s=10.0)
 # An archive that goes away while nothing happens is seen within this.
 _LOOK_S = 5.0
 COMPONENT = "archive"
@@ -51,6 +52,7 @@ class Archiver:
         self._noted = 0
         self._newest = 0
         self._waiting_since: datetime | None = None
+        self._answers_since_mono_s: float | None = None
         self.last_success_at: datetime | None = None
         self.last_error = ""
         self.failures = 0
@@ -72,7 +74,9 @@ class Archiver:
         with suppress(LedgerUnavailable):
             await self._look_up()
         self._health.set(COMPONENT, ok=False, why="not connected yet")
-        await keep_running(self._follow, on_failure=self._failed, backoff=_BACKOFF)
+        await keep_running(
+            self._follow, on_failure=self._failed, backoff=_BACKOFF, works_since=lambda: self._answers_since_mono_s
+        )
 
     async def check(self) -> None:
         """Raises ArchiveUnavailable when the archive is known to be away, or does not answer at once."""
@@ -95,6 +99,7 @@ class Archiver:
             raise ArchiveUnavailable(f"not done within {within_s:g} s") from error
 
     async def _follow(self) -> None:
+        self._answers_since_mono_s = None
         while True:
             self._committed.clear()
             while await self._copy():
@@ -124,6 +129,7 @@ class Archiver:
             else:
                 self._waiting_since = None
         self.last_success_at, self.last_error = now, ""
+        self._answers_since_mono_s = self._answers_since_mono_s or time.monotonic()
         if self._health.set(COMPONENT, ok=True):
             log.info("archive: connected, %d facts are waiting", self.lag(now).facts)
         return copied.more

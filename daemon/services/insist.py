@@ -12,8 +12,7 @@ from daemon.supervise import Backoff, keep_running
 log = logging.getLogger(__name__)
 
 _COMPONENT = "ledger"
-# An attempt that took long before it failed has done nothing either: the next one waits as any other.
-_BACKOFF = Backoff(initial_s=0.2, max_s=5.0, jitter_s=0.2, healthy_s=float("inf"))
+_BACKOFF = Backoff(initial_s=0.2, max_s=5.0)
 
 
 async def insist(what: str, attempt: Callable[[], Awaitable[None]], *, health: Health | None = None) -> None:

@@ -29,7 +29,7 @@ from daemon.supervise import Backoff, keep_running
 log = logging.getLogger(__name__)
 
 _COMPONENT = "objects"
-_STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=float("inf"))
+_STORE_BACKOFF = Backoff(initial_s=0.5, max_s=60.0)
 # Reading threads are shared with the consumption log: a store that hangs must not take them all.
 _READS_MAX = 2
 _DELETED_AT_ONCE = 200

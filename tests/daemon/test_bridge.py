@@ -1,11 +1,16 @@
 """Threads end when they are told to, and say what went wrong to whoever awaits them."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from daemon.bridge import Closed, Handover, ThreadLeft, in_thread
+from daemon.bridge import Closed, Handover, in_thread, left
+from daemon.supervise import Backoff, keep_running
 from tests.waiting import DEADLINE_S, until
 
 
@@ -53,17 +58,89 @@ async def test_an_error_on_the_way_out_of_a_cancel_is_swallowed_with_the_cancel(
         await task
 
 
-async def test_a_thread_that_does_not_stop_is_named() -> None:
-    let_go = threading.Event()
-    task = asyncio.create_task(in_thread("deaf", lambda _: let_go.wait(DEADLINE_S), stop_within_s=0.05))
+async def test_a_thread_that_does_not_stop_is_given_up_and_named_until_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaf = Deaf(tmp_path / "pipe")
+    task = asyncio.create_task(in_thread("deaf", deaf.work, stop_within_s=0.05))
     await until(lambda: alive("deaf"))
     task.cancel()
-    try:
-        with pytest.raises(ThreadLeft, match="thread deaf did not stop within"):
-            await task
-    finally:
-        let_go.set()
-    await until(lambda: not alive("deaf"))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [each.name for each in left()] == ["deaf"]
+    assert "thread deaf does not stop and is given up" in caplog.text
+    deaf.let_go()
+    await until(lambda: not left())
+
+
+async def test_a_cancel_is_never_tried_again_whether_the_thread_hears_it_or_not(tmp_path: Path) -> None:
+    deaf, attempts = Deaf(tmp_path / "pipe"), 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        await in_thread("deaf", deaf.work, stop_within_s=0.05)
+
+    failures: list[Exception] = []
+    quick = Backoff(initial_s=0.001, max_s=0.001)
+    task = asyncio.create_task(
+        keep_running(attempt, on_failure=lambda error, _wait_s: failures.append(error), backoff=quick)
+    )
+    await until(lambda: alive("deaf"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (attempts, failures) == (1, [])
+    deaf.let_go()
+    await until(lambda: not left())
+
+
+@pytest.mark.parametrize("hangs", ["in_thread", "off_loop"])
+def test_a_process_ends_with_its_exit_code_although_a_call_never_comes_back(tmp_path: Path, hangs: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    program = f"""
+import asyncio, threading
+from daemon.bridge import in_thread, leave, off_loop
+
+began = threading.Event()
+
+def work(_stop=None):
+    began.set()
+    open({str(tmp_path / "pipe")!r})
+
+async def main():
+    hangs = {{"in_thread": lambda: in_thread("deaf", work, stop_within_s=0.1), "off_loop": lambda: off_loop(work)}}
+    task = asyncio.create_task(hangs["{hangs}"]())
+    while not began.is_set():
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    print(task.cancelled())
+
+asyncio.run(main())
+leave(3, within_s=0.2)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (3, "True\n")
+    assert "the process ends without waiting for" in ended.stderr
+
+
+class Deaf:
+    """A call that hears no stop: opening a pipe that nobody writes to."""
+
+    def __init__(self, pipe: Path) -> None:
+        os.mkfifo(pipe)
+        self._pipe = pipe
+
+    def work(self, _stop: threading.Event) -> None:
+        with self._pipe.open("rb"):
+            pass
+
+    def let_go(self) -> None:
+        with self._pipe.open("wb"):
+            pass
 
 
 async def test_a_handover_keeps_the_newest_and_counts_what_it_drops() -> None:

@@ -8,7 +8,7 @@ import pytest
 from daemon.supervise import Backoff, keep_running
 from tests.waiting import DEADLINE_S
 
-QUICK = Backoff(initial_s=0.001, max_s=0.008, jitter_s=0.0, healthy_s=1000)
+QUICK = Backoff(initial_s=0.001, max_s=0.008, healthy_s=1000)
 
 
 class Story:
@@ -39,15 +39,29 @@ async def test_an_attempt_that_returns_is_the_end() -> None:
 async def test_waits_grow_to_their_limit() -> None:
     story = Story(*[OSError(str(n)) for n in range(6)], None)
     await keep_running(story.attempt, on_failure=story.failed, backoff=QUICK)
-    assert story.waits == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.008, 0.008])
+    wholes = [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
+    assert all(whole / 2 <= wait <= whole for wait, whole in zip(story.waits, wholes, strict=True)), story.waits
     assert [str(error) for error in story.errors] == list("012345")
 
 
 async def test_after_a_healthy_attempt_the_next_is_immediate_and_the_waits_start_over() -> None:
+    failing = Story(*[OSError()] * 4, None)
+    worked = iter([0.0, None, 0.0, None])
+    always_healthy = Backoff(initial_s=0.001, max_s=0.008, healthy_s=0.0)
+    await keep_running(
+        failing.attempt, on_failure=failing.failed, backoff=always_healthy, works_since=lambda: next(worked)
+    )
+    first, second, third, fourth = failing.waits
+    assert (first, third) == (0.0, 0.0)
+    assert 0.0005 <= second <= 0.001
+    assert 0.0005 <= fourth <= 0.001
+
+
+async def test_an_attempt_that_only_took_long_was_no_success() -> None:
     failing = Story(*[OSError()] * 3, None)
-    always_healthy = Backoff(initial_s=0.001, max_s=0.008, jitter_s=0.0, healthy_s=0.0)
-    await keep_running(failing.attempt, on_failure=failing.failed, backoff=always_healthy)
-    assert failing.waits == [0.0, 0.0, 0.0]
+    at_once = Backoff(initial_s=0.001, max_s=0.008, healthy_s=0.0)
+    await keep_running(failing.attempt, on_failure=failing.failed, backoff=at_once)
+    assert min(failing.waits) > 0.0
 
 
 async def test_a_bug_is_a_failure_like_any_other_unless_told_otherwise() -> None:
@@ -81,7 +95,7 @@ def cancelling(task: Callable[[], "asyncio.Task[None]"]) -> Callable[[Exception,
 
 async def test_a_cancel_ends_the_wait() -> None:
     story = Story(OSError(), None)
-    long = Backoff(initial_s=1000, max_s=1000, jitter_s=0)
+    long = Backoff(initial_s=1000, max_s=1000)
     task = asyncio.create_task(keep_running(story.attempt, on_failure=cancelling(lambda: task), backoff=long))
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(DEADLINE_S):

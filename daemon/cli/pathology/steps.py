@@ -15,7 +15,7 @@ from typing import TypeVar
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from daemon.bridge import ThreadLeft, in_thread, off_loop
+from daemon.bridge import in_thread, off_loop
 from daemon.cli.options import console
 from daemon.cli.pathology.step_status import Outcome, Status
 from daemon.config import Settings
@@ -23,7 +23,7 @@ from daemon.imaging.pathology.job import COS_BACKOFF, DISCLAIMER, from_loop
 from daemon.imaging.pathology.setup import cos_rules_of
 from imaging.cos.slide import CosCredentials, Uploaded, callback_path, file_md5, slide_key
 from imaging.cos.slide import upload as upload_to_cos
-from imaging.errors import ImagingError, InputInvalid, NotConfigured, Stopped, Unauthorized
+from imaging.errors import ImagingError, InputInvalid, NotConfigured, Unauthorized
 from imaging.pathology import step_files
 from imaging.pathology.answers import WORDS, Token, identity
 from imaging.pathology.client import Pathology
@@ -211,10 +211,7 @@ class Steps:
                     progress=_task(bar, "上传"),
                 )
 
-        try:
-            return await in_thread("upload", work, stop_within_s=rules.timeout_s + rules.connect_timeout_s)
-        except ThreadLeft:
-            raise Stopped("已中断，再次运行会从中断处继续。") from None
+        return await in_thread("upload", work, stop_within_s=rules.timeout_s + rules.connect_timeout_s)
 
 
 def _progress() -> Progress:

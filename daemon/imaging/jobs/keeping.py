@@ -19,7 +19,7 @@ from daemon.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
 
-_BACKOFF = Backoff(initial_s=0.5, max_s=60.0, jitter_s=1.0, healthy_s=float("inf"))
+_BACKOFF = Backoff(initial_s=0.5, max_s=60.0)
 _AT_ONCE = 20
 _COMPONENT = "imaging files"
 

@@ -28,7 +28,7 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import BUCKET, S3Server
 from tests.waiting import until
 
-QUICK = Backoff(initial_s=0.05, max_s=0.2, jitter_s=0.05, healthy_s=float("inf"))
+QUICK = Backoff(initial_s=0.05, max_s=0.2)
 FOR_EVER = Retention(age=None, bytes_max=None, archived_only=False)
 CONTENT = bytes(range(256)) * 80_000  # 20 MB: several parts
 
