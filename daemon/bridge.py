@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +142,11 @@ async def off_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     return await asyncio.get_running_loop().run_in_executor(_workers, counted)
 
 
-def leave(code: int, *, within_s: float = 5.0) -> NoReturn:
-    """End the process, once all that had to be closed is; workers that still work get within_s.
+def leave(error: BaseException | None, *, within_s: float = 5.0) -> None:
+    """At the very end: where a thread hangs, end the process without it; else return, once the workers have ended.
 
-    The interpreter would wait for every worker and tear down what libraries still use: where a thread is in a call that
-    does not come back, the one hangs and the other may crash. Then the process ends without that.
+    error: that ends the program, with its exit code if it is a SystemExit. The interpreter would wait for every worker
+    and tear down what libraries still use: a call that does not come back would hang the one, and may crash the other.
     """
     _workers.shutdown(wait=False, cancel_futures=True)
     deadline_mono_s = time.monotonic() + within_s
@@ -154,7 +154,12 @@ def leave(code: int, *, within_s: float = 5.0) -> NoReturn:
         time.sleep(0.02)
     stuck = sorted([each.name for each in left()] + list(+_working))
     if not stuck:
-        sys.exit(code)
+        return
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
     log.error("the process ends without waiting for %s", ", ".join(stuck))
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

@@ -13,6 +13,7 @@ from daemon.config import CameraSettings, ConfigError, Settings
 from daemon.domain.catalogue import Catalogue
 from daemon.health import Health
 from daemon.pipeline.evidence import Evidence, EvidenceRules
+from daemon.pipeline.sight import SightRules
 from daemon.services.objects import Objects, Retention
 from daemon.services.observe import ObserveRules
 from daemon.services.surgeries import StartRules
@@ -182,6 +183,10 @@ def start_rules_of(settings: Settings) -> StartRules:
         timeout_s=settings.surgery.start_timeout_s,
         attempts=settings.surgery.start_attempts,
     )
+
+
+def sight_rules_of(settings: Settings) -> SightRules:
+    return SightRules(blind_alarm_s=settings.coverage.blind_alarm_s)
 
 
 def terminals_of(settings: Settings) -> list[Terminal]:

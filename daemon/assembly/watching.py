@@ -1,6 +1,6 @@
 """From cameras to the ledger: the pipeline, and those whom it tells what it sees."""
 
-from daemon.assembly import background_of, batcher_of, observe_rules_of, picture_of, rules_of, source_of
+from daemon.assembly import background_of, batcher_of, observe_rules_of, picture_of, rules_of, sight_rules_of, source_of
 from daemon.config import Settings
 from daemon.health import Health
 from daemon.metrics import Metrics
@@ -23,7 +23,9 @@ def pipeline_of(
         rules=rules_of(settings, background_of(settings, model)),
         observe=observations.observe,
         shows=observations.shows,
+        note=observations.camera,
         health=health,
         metrics=metrics,
+        sight=sight_rules_of(settings),
         evidence=evidence,
     )

@@ -25,6 +25,8 @@ STYLES = {
     FactKind.OBJECT_STORED: "dim",
     FactKind.OBJECT_LOST: "yellow",
     FactKind.OBJECT_EXPIRED: "dim",
+    FactKind.CAMERA_BLIND: "bold red",
+    FactKind.CAMERA_SEES: "green",
 }
 _SIGHTINGS = (FactKind.BOOKED, FactKind.ASKED, FactKind.IGNORED, FactKind.MERGED)
 

@@ -152,6 +152,13 @@ class InferenceSettings(Section):
         return self
 
 
+class CoverageSettings(Section):
+    """What a camera must give to count as one that sees."""
+
+    # Fewer than half of the wanted samples for so long is a fault.
+    blind_alarm_s: float = Field(5.0, ge=1, le=600)
+
+
 class SurgerySettings(Section):
     resume_window_h: float = Field(12.0, ge=0, le=168)
     start_timeout_s: float = Field(90.0, gt=0, le=600)

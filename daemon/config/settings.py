@@ -12,6 +12,7 @@ from daemon.config.sections import (
     CameraId,
     CameraSettings,
     CatalogueSettings,
+    CoverageSettings,
     DatabaseSettings,
     InferenceSettings,
     LogSettings,
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     rooms: dict[str, RoomSettings] = {}
     model: ModelSettings = ModelSettings()
     inference: InferenceSettings = InferenceSettings()
+    coverage: CoverageSettings = CoverageSettings()
     speech: SpeechSettings = SpeechSettings()
     surgery: SurgerySettings = SurgerySettings()
     imaging: ImagingSettings = Field(default_factory=ImagingSettings)
@@ -71,6 +73,12 @@ class Settings(BaseSettings):
                     raise ValueError(f"rooms.{name}.cameras: {camera!r} already belongs to room {other!r}")
             if room.voice_terminal and (other := terminal.setdefault(room.voice_terminal, name)) != name:
                 raise ValueError(f"rooms.{name}.voice_terminal: {room.voice_terminal!r} already serves room {other!r}")
+        for name, each in self.cameras.items():
+            if each.connect_timeout_s > self.surgery.start_timeout_s:
+                raise ValueError(
+                    f"surgery.start_timeout_s ({self.surgery.start_timeout_s:g}) must not be below"
+                    f" cameras.{name}.connect_timeout_s ({each.connect_timeout_s:g}): so long may one attempt take"
+                )
         return self
 
     def room_of(self, cameras: frozenset[str]) -> str | None:

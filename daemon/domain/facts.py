@@ -25,10 +25,13 @@ class FactKind(StrEnum):
     OBJECT_STORED = "object_stored"
     OBJECT_LOST = "object_lost"
     OBJECT_EXPIRED = "object_expired"
+    CAMERA_BLIND = "camera_blind"
+    CAMERA_SEES = "camera_sees"
 
 
-# The kinds that are about an object; all others are about an item or the surgery.
+# The kinds that are about an object and about a camera; all others are about an item or the surgery.
 OF_OBJECTS = frozenset({FactKind.OBJECT_STORED, FactKind.OBJECT_LOST, FactKind.OBJECT_EXPIRED})
+OF_CAMERAS = frozenset({FactKind.CAMERA_BLIND, FactKind.CAMERA_SEES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,14 @@ class AboutObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AboutCamera:
+    """A camera of the surgery. why: it does not see; empty where it sees again."""
+
+    camera: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """seq: its place in the outbox, 0 until committed. about: None of one that is about the surgery as a whole.
 
@@ -98,7 +109,7 @@ class Fact:
     surgery_id: str
     at: datetime
     seq: int = 0
-    about: AboutItem | AboutObject | None = None
+    about: AboutItem | AboutObject | AboutCamera | None = None
 
     @property
     def item(self) -> Item | None:
@@ -118,6 +129,8 @@ class Fact:
 
     @property
     def camera(self) -> str:
+        if isinstance(self.about, AboutCamera):
+            return self.about.camera
         return self.seen.camera if self.seen else ""
 
     @property
@@ -148,11 +161,11 @@ class Fact:
 
     @property
     def confirmation_id(self) -> UUID | None:
-        return self.about.confirmation_id if self.about else None
+        return self.about.confirmation_id if isinstance(self.about, AboutItem | AboutObject) else None
 
     @property
     def reason(self) -> str:
-        if isinstance(self.about, AboutObject):
+        if isinstance(self.about, AboutObject | AboutCamera):
             return self.about.why
         return self.about.reason if self.about else ""
 
@@ -160,7 +173,7 @@ class Fact:
     def evidence(self) -> str:
         if isinstance(self.about, AboutObject):
             return self.about.key
-        return self.about.evidence if self.about else ""
+        return self.about.evidence if isinstance(self.about, AboutItem) else ""
 
 
 def counted(facts: Iterable[Fact]) -> list[Total]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from daemon import log as logs
@@ -21,7 +22,10 @@ from daemon.health import Health
 from daemon.metrics import Metrics
 from daemon.pipeline.capture import Capture, reason
 from daemon.pipeline.evidence import Evidence
+from daemon.pipeline.notes import Note, Notes
 from daemon.pipeline.repeats import Repeats
+from daemon.pipeline.sight import Figures, SightRules
+from daemon.pipeline.stuck import Stuck
 from daemon.pipeline.watch import Observe, Shows, Watch
 from daemon.services.cameras import CamerasFailed
 from daemon.supervise import Backoff
@@ -33,6 +37,7 @@ from streams.source import SourceConfig
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
+_STOPS_WITHIN_S = 5.0
 _PREDICTIONS_MAX = 1024
 
 
@@ -55,8 +60,10 @@ class Pipeline:
         rules: Rules,
         observe: Observe,
         shows: Shows,
+        note: Note,
         health: Health,
         metrics: Metrics,
+        sight: SightRules,
         evidence: Evidence | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -65,13 +72,18 @@ class Pipeline:
         self._rules = rules
         self._observe = observe
         self._shows = shows
+        self._notes = Notes(note)
         self._health = health
         self._metrics = metrics
+        self._sight = sight
+        self._stuck = Stuck(health, silent_max_s=sight.blind_alarm_s)
         self._evidence = evidence
         self._backoff = backoff or Backoff()
         self._open: dict[UUID, Open] = {}
         self._watches: dict[UUID, Watch] = {}
         self._watch_of: dict[str, Watch] = {}
+        self._capture_of: dict[str, Capture] = {}
+        self._busy_since_mono_s: float | None = None
         self._predictions: Handover[Prediction] = Handover(_PREDICTIONS_MAX)
         self._turn = asyncio.Lock()
         self.repeats = Repeats(self._classify, self._predictions.put)
@@ -80,12 +92,15 @@ class Pipeline:
     async def run(self) -> None:
         """Classify and route until cancelled. A crash of either side is raised here."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(in_thread("classify", self.batcher.run))
+            group.create_task(in_thread("classify", self.batcher.run, stop_within_s=_STOPS_WITHIN_S))
             group.create_task(self._route())
+            # Beside the routing: while a decision waits for the ledger, nobody sees either.
+            group.create_task(self._look())
+            group.create_task(self._notes.run())
 
     @property
     def captures(self) -> dict[str, Capture]:
-        return {camera: capture for run in self._open.values() for camera, capture in run.captures.items()}
+        return dict(self._capture_of)
 
     @property
     def predictions_dropped(self) -> int:
@@ -113,7 +128,7 @@ class Pipeline:
         finally:
             for task in waiting:
                 task.cancel()
-        down = [capture for capture in opened.captures.values() if not capture.first_frame.is_set()]
+        down = [capture for capture in opened.captures.values() if not capture.first_sample.is_set()]
         if down:
             final = [capture for capture in down if capture.failed_finally.is_set()]
             failed = CamerasFailed(
@@ -151,10 +166,13 @@ class Pipeline:
                 for camera in watch.surgery.cameras:
                     self._watch_of.pop(camera, None)
                 await watch.finish(datetime.now(UTC))
+            await self._notes.written()
+            self._notes.forget(run_id)
         opened = self._open.pop(run_id, None)
         if opened is not None:
             await _end(opened.tasks)
             for camera in opened.captures:
+                self._capture_of.pop(camera, None)
                 self.repeats.forget(camera)
                 if self._evidence is not None:
                     self._evidence.closed(camera)
@@ -163,6 +181,7 @@ class Pipeline:
         """The process ends: cameras go, sightings stay undecided, surgeries stay running."""
         self._watches.clear()
         self._watch_of.clear()
+        self._capture_of.clear()
         opened, self._open = self._open, {}
         await _end([task for run in opened.values() for task in run.tasks])
         if self._evidence is not None:
@@ -176,7 +195,8 @@ class Pipeline:
                 on_gap=self._gap,
                 health=self._health,
                 backoff=self._backoff,
-                ring=self._evidence.opened(camera) if self._evidence is not None else None,
+                sight=self._sight,
+                ring=partial(self._evidence.opened, camera) if self._evidence is not None else None,
             )
             for camera in surgery.cameras
             if camera in self._sources
@@ -187,6 +207,7 @@ class Pipeline:
         ]
         opened = Open(surgery=surgery, captures=captures, tasks=tasks)
         self._open[surgery.id] = opened
+        self._capture_of |= captures
         return opened
 
     def _classify(self, frame: Frame) -> None:
@@ -207,21 +228,49 @@ class Pipeline:
             except TimeoutError:
                 pass
             else:
+                self._busy_since_mono_s = time.monotonic()
                 await self._settle(prediction)
             if time.monotonic() - ticked_mono_s >= _TICK_S:
-                ticked_mono_s = time.monotonic()
-                for capture in self.captures.values():
-                    capture.look()
+                ticked_mono_s = self._busy_since_mono_s = time.monotonic()
                 async with self._turn:
                     for watch in list(self._watches.values()):
                         await watch.tick(datetime.now(UTC))
+            self._busy_since_mono_s = None
+
+    async def _look(self) -> None:
+        """Whether the cameras see, the classifier answers and every thread ends, a few times a second."""
+        while True:
+            drops = self.batcher.drops_by_camera
+            now_mono_s = time.monotonic()
+            silent_s = now_mono_s - self.batcher.last_progress_mono_s
+            since = self._busy_since_mono_s
+            for camera, capture in self._capture_of.items():
+                capture.look(
+                    Figures(
+                        too_old=drops.get((camera, "too_old"), 0),
+                        no_room=drops.get((camera, "queue_full"), 0),
+                        failed=drops.get((camera, "failed"), 0) + drops.get((camera, "closed"), 0),
+                        model_silent_s=silent_s,
+                        tally_waits_s=now_mono_s - since if since is not None else 0.0,
+                    )
+                )
+            self._stuck.look(silent_s, now_mono_s)
+            for run_id in self._watches.keys() & self._open.keys():
+                for camera, capture in self._open[run_id].captures.items():
+                    self._notes.look(self._open[run_id].surgery, camera, capture.fault, datetime.now(UTC))
+            await asyncio.sleep(_TICK_S)
 
     async def _settle(self, prediction: Prediction) -> None:
         self._metrics.result_age.labels(prediction.camera).observe(prediction.done_mono_s - prediction.captured_mono_s)
+        capture = self._capture_of.get(prediction.camera)
+        # A frame of the surgery that had this camera before was still on its way.
+        if capture is None or prediction.captured_mono_s < capture.began_mono_s:
+            return
         # `close` takes the same turn, so that a surgery's last decisions come after all its predictions.
         async with self._turn:
             if watch := self._watch_of.get(prediction.camera):
                 await watch.push(prediction)
+        capture.saw(prediction.captured_mono_s)
 
 
 async def _with_context(capture: Capture, surgery_id: str) -> None:
@@ -230,12 +279,12 @@ async def _with_context(capture: Capture, surgery_id: str) -> None:
 
 
 async def _settled(capture: Capture) -> bool:
-    """True at the first frame, False once it is clear that none will come."""
-    first = asyncio.create_task(capture.first_frame.wait())
+    """True at the first sample that is classified, False once it is clear that none will come."""
+    first = asyncio.create_task(capture.first_sample.wait())
     final = asyncio.create_task(capture.failed_finally.wait())
     try:
         await asyncio.wait([first, final], return_when=asyncio.FIRST_COMPLETED)
-        return capture.first_frame.is_set()
+        return capture.first_sample.is_set()
     finally:
         first.cancel()
         final.cancel()

@@ -1,10 +1,12 @@
 """What the cameras and the classifier count already, as Prometheus families."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from prometheus_client.core import Metric
 
+from daemon.bridge import left
 from daemon.domain.facts import Fact
 from daemon.feed import Feed
 from daemon.metrics import counter, gauge
@@ -34,8 +36,17 @@ def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
         return [([camera], value(capture)) for camera, capture in captures.items()]
 
     yield gauge(
-        "orwatch_camera_up", "1 while the camera gives frames", ["camera"], per_camera(lambda c: float(c.is_up))
+        "orwatch_camera_up",
+        "1 while the camera sees: enough of its frames are classified",
+        ["camera"],
+        per_camera(lambda c: float(c.sees)),
     )
+    wanted = per_camera(lambda c: c.sight.wanted)
+    yield counter("orwatch_camera_samples_wanted", "Samples that the camera should have given", ["camera"], wanted)
+    reached = per_camera(lambda c: float(c.sight.reached))
+    yield counter("orwatch_camera_samples_reached", "Of these, classified and counted", ["camera"], reached)
+    blind = per_camera(lambda c: c.blind_s)
+    yield counter("orwatch_camera_blind_seconds", "Time in which the camera did not see", ["camera"], blind)
     yield counter("orwatch_camera_reconnects", "Broken connections", ["camera"], per_camera(lambda c: c.reconnects))
     for name, text in COUNTERS.items():
         values = [([camera], float(getattr(stat, name))) for camera, stat in stats.items()]
@@ -54,6 +65,9 @@ def readings(pipeline: Pipeline, feed: Feed[Fact]) -> Iterator[Metric]:
     yield gauge("orwatch_frame_age_max_seconds", "Greatest age of a frame when it went to the model", [], oldest)
     lost = pipeline.predictions_dropped
     yield counter("orwatch_predictions_dropped", "Scores dropped before the event loop took them", [], [([], lost)])
+    hanging = Counter(each.name for each in left())
+    given_up: list[tuple[list[str], float]] = [([name], float(count)) for name, count in hanging.items()]
+    yield gauge("orwatch_threads_hanging", "Threads given up in a call that does not come back", ["thread"], given_up)
     yield gauge("orwatch_event_listeners", "Open event WebSockets", [], [([], feed.listeners)])
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from daemon.domain.catalogue import Item
 from daemon.domain.confirmation import Confirmation
-from daemon.domain.facts import AboutItem, AboutObject, Fact, FactKind, Posted, Seen
+from daemon.domain.facts import AboutCamera, AboutItem, AboutObject, Fact, FactKind, Posted, Seen
 from daemon.domain.ledger import Posting
 from daemon.domain.objects import KeptObject, ObjectState
 from daemon.domain.sighting import Outcome, SettledSighting
@@ -84,9 +84,15 @@ def of_object(run: Surgery, kept: KeptObject) -> Fact:
     return _fact(_OF_AN_OBJECT[kept.state], run, kept.changed_at, about)
 
 
+def of_camera(run: Surgery, camera: str, why: str, at: datetime) -> Fact:
+    """CAMERA_BLIND, or with an empty why CAMERA_SEES."""
+    kind = FactKind.CAMERA_BLIND if why else FactKind.CAMERA_SEES
+    return _fact(kind, run, at, AboutCamera(camera=camera, why=why))
+
+
 def _seen(sighting: SettledSighting) -> Seen:
     return Seen(sighting_id=sighting.id, camera=sighting.camera, top=sighting.top)
 
 
-def _fact(kind: FactKind, run: Surgery, at: datetime, about: AboutItem | AboutObject | None) -> Fact:
+def _fact(kind: FactKind, run: Surgery, at: datetime, about: AboutItem | AboutObject | AboutCamera | None) -> Fact:
     return Fact(kind=kind, run_id=run.id, surgery_id=run.surgery_id, at=at, about=about)

@@ -10,6 +10,7 @@ from daemon.domain.sighting import Observation, Outcome
 from daemon.domain.surgery import Surgery
 from daemon.health import Health
 from daemon.metrics import Metrics
+from daemon.services.facts import of_camera
 from daemon.services.insist import insist
 from daemon.services.observe import ObserveRules, observe, shows
 from daemon.storage.database import Unit
@@ -47,3 +48,12 @@ class Observations:
     async def shows(self, surgery: Surgery, camera: str, labels: frozenset[str]) -> None:
         """What is before the camera now, as `services.observe.shows`; noted, however long the ledger is away."""
         await insist("observations", partial(shows, self._unit, surgery, camera, labels), health=self._health)
+
+    async def camera(self, surgery: Surgery, camera: str, why: str, at: datetime) -> None:
+        """A camera of it does not see, or with an empty why sees again; noted, however long the ledger is away."""
+
+        async def attempt() -> None:
+            async with self._unit.begin() as tx:
+                await tx.emit(of_camera(surgery, camera, why, at))
+
+        await insist("camera faults", attempt, health=self._health)

@@ -1,7 +1,7 @@
 """The consumption log of a surgery: a TSV that grows by whole lines, and a Markdown page for people.
 
-Both are drawn from the facts of the outbox, one line per fact about an item, so they can always be made again. The TSV
-is appended and fsynced; the Markdown is rewritten whole, through a temporary file, after each fact.
+Both are drawn from the facts of the outbox, one line per fact about an item or a camera, so they can always be made
+again. The TSV is appended and fsynced; the Markdown is rewritten whole, through a temporary file, after each fact.
 
 A crash between commit and append leaves a file that only lacks its last lines: it is brought up to date. A file that
 says anything else (half a line, foreign content, lines twice) is somebody's evidence: it is set aside under another
@@ -32,6 +32,8 @@ STATUS = {
     FactKind.IGNORED: "未采纳",
     FactKind.MERGED: "已合并",
     FactKind.VOIDED: "作废",
+    FactKind.CAMERA_BLIND: "画面中断",
+    FactKind.CAMERA_SEES: "画面恢复",
 }
 COLUMNS = (
     "time", "camera", "status", "item_id", "item_name", "qty", "doctor_id",

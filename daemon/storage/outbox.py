@@ -9,7 +9,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.domain.catalogue import Item
-from daemon.domain.facts import OF_OBJECTS, AboutItem, AboutObject, Fact, FactKind, Posted, Score, Seen
+from daemon.domain.facts import (
+    OF_CAMERAS,
+    OF_OBJECTS,
+    AboutCamera,
+    AboutItem,
+    AboutObject,
+    Fact,
+    FactKind,
+    Posted,
+    Score,
+    Seen,
+)
 from daemon.storage.schema import outbox
 
 
@@ -65,8 +76,16 @@ def _fact(row: sa.Row[Any]) -> Fact:
         surgery_id=row.body["surgery_id"],
         at=row.at,
         seq=row.seq,
-        about=_object(row.body) if kind in OF_OBJECTS else _item(row.body),
+        about=_about(kind, row.body),
     )
+
+
+def _about(kind: FactKind, body: dict[str, Any]) -> AboutItem | AboutObject | AboutCamera | None:
+    if kind in OF_OBJECTS:
+        return _object(body)
+    if kind in OF_CAMERAS:
+        return AboutCamera(camera=body["camera"], why=body["reason"])
+    return _item(body)
 
 
 def _object(body: dict[str, Any]) -> AboutObject:

@@ -104,13 +104,18 @@ def settings_for(
     folder: Path, model: Path, cameras: Mapping[str, Path | str], overrides: JSON | None = None
 ) -> Settings:
     """Everything in `folder`; windows short enough that an item is booked within a second."""
+    # A start that a test lets give up early must give each camera its whole attempt.
+    connect_timeout_s = min(10.0, (overrides or {}).get("surgery", {}).get("start_timeout_s", 10.0))
     content: JSON = {
         "server": {"port": 0},
         "database": {"ledger": str(folder / "ledger.db")},
         "logs": {"folder": str(folder / "log")},
         "objects": {"folder": str(folder / "objects"), "spool": str(folder / "spool"), "clip_after_s": 0.5},
         "model": {"path": str(model), "device": "cpu"},
-        "cameras": {name: {"url": str(url), "loop": "://" not in str(url)} for name, url in cameras.items()},
+        "cameras": {
+            name: {"url": str(url), "loop": "://" not in str(url), "connect_timeout_s": connect_timeout_s}
+            for name, url in cameras.items()
+        },
         "inference": {
             "sample_fps": 10,
             "window_s": 0.5,

@@ -118,7 +118,7 @@ async def main():
     print(task.cancelled())
 
 asyncio.run(main())
-leave(3, within_s=0.2)
+leave(SystemExit(3), within_s=0.2)
 """
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S, check=False

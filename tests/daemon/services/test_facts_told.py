@@ -22,12 +22,14 @@ from daemon.domain.objects import ObjectKind, question_key
 from daemon.domain.sighting import Outcome
 from daemon.domain.surgery import Surgery
 from daemon.health import Health
+from daemon.metrics import Metrics
 from daemon.services import read
 from daemon.services.correct import Add, Corrections, Settle, Void
 from daemon.services.objects import Objects, Retention
 from daemon.services.observe import ObserveRules, observe
 from daemon.services.settle import settle
 from daemon.services.surgeries import Labels, StartRules, Surgeries
+from daemon.services.watching import Observations
 from daemon.storage import migrate
 from daemon.storage.consumption_log import ConsumptionLog
 from daemon.storage.database import Unit, open_engine
@@ -55,6 +57,7 @@ class Room:
         self.unit = unit
         store, spool = FolderStore(folder / "objects"), Spool(folder / "spool", bytes_max=1 << 20)
         self.objects = Objects(unit, store, spool, Health(), FOR_A_MOMENT)
+        self.cameras = Observations(unit, RULES, Health(), Metrics(), None)
         rules = StartRules(resume_window=timedelta(hours=12), timeout_s=1, attempts=1)
         labels = Labels(names=(), background=frozenset())
         self.surgeries = Surgeries(unit, Still(), CATALOGUE, labels, rules)
@@ -114,6 +117,10 @@ async def told_of_a_surgery(room: Room, told: Told) -> None:
         await until(lambda: sum(fact.kind is FactKind.OBJECT_STORED for facts in told for fact in facts) == 3)
     await room.surgeries.end("100001", at(90))
     await room.objects.retain(datetime.now(tz=CHINA))
+
+    # Kinds that came later stand behind the others, so that all that was told stays as it was.
+    await room.cameras.camera(run, "b", "sees 0.4 of 2 samples/s: no packets arrive", at(95))
+    await room.cameras.camera(run, "b", "", at(99))
 
 
 class Words:
