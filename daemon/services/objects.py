@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -65,9 +66,10 @@ class Objects:
         self._spooling = asyncio.Lock()
         self._is_open = False
         self._more = asyncio.Event()
-        self._more.set()
         self._reading = asyncio.Semaphore(_READS_MAX)
-        self._away = self._losing = self._refused = ""
+        self._away = self._losing = ""
+        # Key -> why, in the last round.
+        self._refused: dict[str, str] = {}
         self.outcomes: Counter[str] = Counter()
 
     @property
@@ -174,42 +176,56 @@ class Objects:
         return content
 
     async def _deliver_for_ever(self) -> None:
+        rounds = 0
         while True:
-            await self._more.wait()
-            self._more.clear()
             await keep_running(self._deliver, on_failure=self._failed, backoff=self._backoff, on=OSError)
+            rounds = rounds + 1 if self._refused else 0
+            # What is new waits for nothing that was refused: the disk may have room for it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._backoff.wait_s(rounds) if rounds else None):
+                    await self._more.wait()
+            self._more.clear()
 
     async def _deliver(self) -> None:
-        """Everything that waits, oldest first. Raises StoreUnavailable, LedgerUnavailable, OSError of the spool."""
+        """Everything that waits, oldest first, and what was refused in the last round behind all others.
+
+        Raises StoreUnavailable, LedgerUnavailable, OSError of the spool.
+        """
         async with self._spooling:
             await self._open_spool()
         await off_loop(self._store.check)
+        before, self._refused = self._refused, {}
         # An object that it refused in the last round has not been seen to arrive.
-        self._say(away=self._refused)
-        last, refused = None, ""
-        while True:
-            async with self._unit.read() as tx:
-                kept = await tx.objects.next_waiting(last)
-            if kept is None:
-                break
-            try:
-                await self._deliver_one(kept)
-            except StoreUnavailable as error:
-                # A store that is there and does not take this one may take the next: one object holds up no other.
-                await off_loop(self._store.check)
-                self._refused = refused = f"{kept.key}: {_text(error)}"
-                self._say(away=refused)
-                log.debug("object %s waits: %s", kept.key, error)
+        self._say(away=_first(before))
+        for again in (False, True):
+            last = None
+            while (kept := await self._next_waiting(last)) is not None:
                 last = kept
-        self._refused = refused
-        self._say(away=refused)
-        if refused:
-            raise StoreUnavailable(refused)
+                if (kept.key in before) is again:
+                    await self._deliver_or_leave(kept)
+        self._say(away=_first(self._refused))
+
+    async def _next_waiting(self, last: KeptObject | None) -> KeptObject | None:
+        async with self._unit.read() as tx:
+            return await tx.objects.next_waiting(last)
+
+    async def _deliver_or_leave(self, kept: KeptObject) -> None:
+        try:
+            await self._deliver_one(kept)
+        except StoreUnavailable as error:
+            # A store that is there and does not take this one may take the next: one object holds up no other.
+            await off_loop(self._store.check)
+            self._refused[kept.key] = f"{kept.key}: {_text(error)}"
+            self._say(away=_first(self._refused))
+            log.debug("object %s waits: %s", kept.key, error)
 
     async def _deliver_one(self, kept: KeptObject) -> None:
         assert kept.sha256 is not None, "what waits was written"
-        async with self._spooling:
-            content = await off_loop(self._spool.get, kept.key, kept.sha256)
+        try:
+            async with self._spooling:
+                content = await off_loop(self._spool.get, kept.key, kept.sha256)
+        except OSError as error:
+            raise StoreUnavailable(f"its spool file: {_text(error)}") from error
         async with self._unit.read() as tx:
             surgery = await tx.surgeries.get(kept.run_id)
         if content is None:
@@ -316,6 +332,10 @@ def _evidence(surgery: Surgery, sighting_id: UUID, kind: ObjectKind, state: Obje
         created_at=now,
         changed_at=now,
     )
+
+
+def _first(refused: dict[str, str]) -> str:
+    return next(iter(refused.values()), "")
 
 
 def _waits(kept: KeptObject) -> bool:

@@ -1,5 +1,6 @@
 """Objects as files below one folder."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -63,7 +64,13 @@ class FolderStore:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """All of it under its name after a power cut, or nothing. Raises OSError."""
+    """All of it under its name after a power cut, or nothing. Raises OSError.
+
+    Where there is no room for it, nothing is written at all: half of it would take the room of what is small.
+    """
+    disk = os.statvfs(path.parent)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     _written_durably(path, lambda file: file.write(content))
 
 

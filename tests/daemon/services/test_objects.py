@@ -18,7 +18,7 @@ from daemon.health import Health
 from daemon.services.objects import Objects, Retention
 from daemon.services.observe import observe
 from daemon.storage.database import Unit
-from daemon.storage.objects import FolderStore, ObjectStore, Spool, s3
+from daemon.storage.objects import FolderStore, ObjectStore, Spool, StoreUnavailable, s3
 from daemon.supervise import Backoff
 from tests import rules
 from tests.daemon.conftest import Told
@@ -84,6 +84,11 @@ async def row_of(unit: Unit, run: Surgery, sighting_id: UUID) -> KeptObject:
         found = await tx.objects.get(evidence_key(run.surgery_id, run.id, sighting_id))
     assert found is not None
     return found
+
+
+def is_full(health: Health) -> bool:
+    found = health.components.get("objects")
+    return found is not None and "No space left" in found.why
 
 
 def told_of(told: Told, kind: FactKind) -> list[Fact]:
@@ -162,6 +167,48 @@ async def test_on_a_full_disk_objects_wait_and_arrive_when_there_is_room(
         await until(lambda: len(told_of(told, FactKind.OBJECT_STORED)) == 2)
     stored = small_disk / "objects" / evidence_key(run.surgery_id, run.id, other)
     assert stored.read_bytes() == CONTENT[:700_000]
+
+
+async def test_what_is_small_is_stored_while_something_large_still_finds_no_room(
+    unit: Unit, told: Told, tmp_path: Path, small_disk: Path
+) -> None:
+    run = await saved(unit, surgery())
+    large, small = await seen_in(unit, run), await seen_in(unit, run)
+    spool = Spool(tmp_path / "spool", bytes_max=1 << 30)
+    patient = Backoff(initial_s=1000, max_s=1000)
+    health = Health()
+    objects = Objects(unit, FolderStore(small_disk / "objects"), spool, health, FOR_EVER, backoff=patient)
+    await objects.keep(run, large, ObjectKind.PICTURE, CONTENT[:2_000_000])
+    async with delivering(objects):
+        await until(lambda: is_full(health))
+        await objects.keep(run, small, ObjectKind.PICTURE, CONTENT[:10_000])
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+    assert (await row_of(unit, run, small)).state is ObjectState.STORED
+    assert (await row_of(unit, run, large)).state is ObjectState.WAITING
+
+
+def test_what_finds_no_room_takes_none_from_others_meanwhile(small_disk: Path) -> None:
+    store = FolderStore(small_disk)
+    before = small_disk.stat().st_mtime_ns
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        store.put("large", CONTENT[:2_000_000], "image/jpeg")
+    assert small_disk.stat().st_mtime_ns == before, "something was written"
+    store.put("small", CONTENT[:10_000], "image/jpeg")
+
+
+async def test_a_spool_file_that_cannot_be_read_holds_up_no_other(unit: Unit, told: Told, tmp_path: Path) -> None:
+    run = await saved(unit, surgery())
+    unreadable, other = await seen_in(unit, run), await seen_in(unit, run)
+    objects, health = objects_on(unit, FolderStore(tmp_path / "objects"), tmp_path)
+    for one in (unreadable, other):
+        await objects.keep(run, one, ObjectKind.PICTURE, b"picture")
+    (file,) = files(tmp_path / "spool", f"*{unreadable}*")
+    file.unlink()
+    file.mkdir()
+    async with delivering(objects):
+        await until(lambda: told_of(told, FactKind.OBJECT_STORED))
+        await until(lambda: "its spool file: Is a directory" in health.components["objects"].why)
+    assert (await row_of(unit, run, other)).state is ObjectState.STORED
 
 
 async def test_on_a_full_disk_of_the_spool_an_object_is_lost_and_said(
