@@ -159,6 +159,7 @@ async def _at_work(composition: Composition, telling: Telling) -> AsyncIterator[
         background = [group.create_task(each, name=name) for name, each in work.items()]
         await telling.catch_up()
         await context.objects.recover()
+        await context.questions.recover()
         await wing.recover()
         await context.surgeries.resume(datetime.now(UTC))
         try:

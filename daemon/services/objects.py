@@ -156,8 +156,26 @@ class Objects:
         async with unit.read() as tx:
             kept = await tx.objects.get(evidence_key(surgery_id, run.id, sighting_id, kind))
         missing = EvidenceNotFound("没有这一份证据。", surgery_id=surgery_id, sighting_id=str(sighting_id))
-        if kept is None or kept.state not in (ObjectState.WAITING, ObjectState.STORED) or kept.sha256 is None:
+        if kept is None:
             raise missing
+        try:
+            content = await self._content(kept)
+        except OSError as error:
+            raise ObjectStoreUnavailable("证据存储暂不可用，请稍后重试。", surgery_id=surgery_id) from error
+        if content is None:
+            raise missing
+        return content
+
+    async def sound(self, key: str) -> bytes | None:
+        """What `keep_sound` kept; None where nothing was. Raises LedgerUnavailable, StoreUnavailable, OSError."""
+        async with self._unit.read() as tx:
+            kept = await tx.objects.get(key)
+        return await self._content(kept) if kept is not None else None
+
+    async def _content(self, kept: KeptObject) -> bytes | None:
+        """As it was kept; None where it is lost, gone or damaged. Raises StoreUnavailable, or OSError of the spool."""
+        if kept.state not in (ObjectState.WAITING, ObjectState.STORED) or kept.sha256 is None:
+            return None
         assert kept.size is not None, "what was written has a size"
         async with self._reading:
             try:
@@ -167,12 +185,10 @@ class Objects:
                     content = await off_loop(self._store.get, kept.key, bytes_max=kept.size)
             except ObjectMissing as error:
                 log.warning("object %s: %s %s", kept.key, type(error).__name__, error.hint)
-                raise missing from error
-            except OSError as error:
-                raise ObjectStoreUnavailable("证据存储暂不可用，请稍后重试。", surgery_id=surgery_id) from error
+                return None
         if hashlib.sha256(content).hexdigest() != kept.sha256:
             log.error("object %s is not what was stored", kept.key)
-            raise missing
+            return None
         return content
 
     async def _deliver_for_ever(self) -> None:

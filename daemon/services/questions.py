@@ -1,7 +1,8 @@
 """Questions as sound: spoken once, when they are asked, so that nobody who polls ever waits for a voice.
 
 A question stands at the head of the queue once it has its sound, or once it is known that it cannot be spoken; then it
-is shown and answered by touch. What failed is tried again, and after a restart every open question is spoken anew.
+is shown and answered by touch. What failed is tried again. After a restart an open question has the sound that was kept
+of it, at once; only where there is none is it spoken anew.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from daemon.services import read
 from daemon.services.insist import insist
 from daemon.services.objects import Objects
 from daemon.storage.database import Unit
+from speech import mp3
 from speech.chain import Voice
 from speech.errors import NothingConfigured, SpeechError, TextEmpty
 from speech.provider import Spoken
@@ -33,6 +35,7 @@ NO_VOICE = "语音服务未配置，请在触屏上确认。"
 _SPEAKING_MAX = 2
 _CACHE_MAX = 64
 _AGAIN_S = 10.0
+_RECOVER_WITHIN_S = 3.0
 _WAKING = (FactKind.ASKED, FactKind.SURGERY_STARTED, FactKind.SURGERY_RESUMED)
 
 
@@ -75,6 +78,23 @@ class Questions:
                 raise _unspoken(question, surgery_id, error)
             case spoken:
                 return Pending(question=question, spoken=spoken)
+
+    async def recover(self) -> None:
+        """After a start, before anybody asks. A store that is away is not waited for. Raises LedgerUnavailable."""
+        async with self._unit.read() as tx:
+            asked = await tx.confirmations.pending()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RECOVER_WITHIN_S):
+                await asyncio.gather(*(self._recover_one(run, question) for run, question in asked))
+
+    async def _recover_one(self, run: Surgery, question: Confirmation) -> None:
+        try:
+            sound = await self._objects.sound(question_key(run.surgery_id, run.id, question.id))
+            if sound is not None:
+                length_s = await off_loop(mp3.duration_s, sound)
+                self._ready[question.id] = Spoken(mp3=sound, provider="kept", duration_s=length_s)
+        except (OSError, mp3.NotMp3) as error:
+            log.warning("the sound of question %s cannot be read, it is spoken anew: %s", question.id, error)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -71,6 +71,22 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return detail
 
 
+async def test_after_a_restart_a_question_is_pending_at_once_with_the_sound_that_was_kept(
+    daemon_on: DaemonOn, server: BaiduServer
+) -> None:
+    async with daemon_on(speech=speech(server)) as daemon:
+        await daemon.started(SURGERY, "doubtful")
+        before = await head(daemon)
+        async with daemon.events(SURGERY) as events:
+            while not str((await events.until("object_stored"))["evidence"]).endswith(".mp3"):
+                pass
+    # Nobody could speak it anew.
+    async with daemon_on(speech={"tts": [], "asr": []}) as daemon:
+        answer = await daemon.get(f"{SURGERY}/pending-confirmation")
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == before
+
+
 async def booked(daemon: Daemon) -> list[str]:
     answer = await daemon.get(f"{SURGERY}/result")
     return [row["item_name"] for row in answer.json().get("details", [])]
