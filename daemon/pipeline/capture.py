@@ -111,7 +111,7 @@ class Capture:
         return "; ".join(self._faults)
 
     async def run(self) -> None:
-        """Until cancelled, or until a file in the place of a camera ends."""
+        """Until cancelled. A file in the place of a camera that ends is one that sees no more."""
         logs.bind(camera=self.camera)
         try:
             await keep_running(
@@ -120,7 +120,10 @@ class Capture:
                 backoff=self._backoff,
                 works_since=lambda: self._works_since_mono_s,
             )
-            log.info("camera %s: its recording has ended", self.camera)
+            self._is_up, self._has_ended, self._faults = False, True, ("its recording has ended",)
+            self._health.set(self._component, ok=False, why=self.fault)
+            log.warning("camera %s: %s", self.camera, self.fault)
+            await asyncio.Event().wait()
         finally:
             self._is_up, self._has_ended = False, True
             self._health.forget(self._component)
@@ -143,13 +146,13 @@ class Capture:
 
         on_the_way: what is counted behind the camera; its own is added here.
         """
-        if self._has_ended:
-            return
         now_mono_s, stats = time.monotonic(), self.stats
         saw = self.sees
         if not saw:
             self.blind_s += now_mono_s - self._looked_mono_s
         self._looked_mono_s = now_mono_s
+        if self._has_ended:
+            return
         figures = replace(
             on_the_way,
             packets=stats.packets,
@@ -246,7 +249,6 @@ class Capture:
 
     def _failed(self, error: Exception, wait_s: float) -> None:
         self._is_up = self._is_trying = False
-        self._on_gap(self.camera)
         self.reconnects += 1
         if isinstance(error, StreamError):
             self.failure = error
@@ -263,6 +265,7 @@ class Capture:
             log.error("camera %s: internal error", self.camera, exc_info=error)
         self._down, self._faults = why, (why,)
         self._health.set(self._component, ok=False, why=why)
+        self._on_gap(self.camera)
 
 
 def reason(capture: Capture, timeout_s: float) -> str:

@@ -213,7 +213,14 @@ class Pipeline:
     def _classify(self, frame: Frame) -> None:
         self.batcher.put(frame)
 
+    def _note(self, camera: str) -> None:
+        """What a surgery that has begun is to know of its camera."""
+        watch, capture = self._watch_of.get(camera), self._capture_of.get(camera)
+        if watch is not None and capture is not None:
+            self._notes.look(watch.surgery, camera, capture.fault, datetime.now(UTC))
+
     def _gap(self, camera: str) -> None:
+        self._note(camera)
         if self._evidence is not None:
             self._evidence.interrupted(camera)
         if watch := self._watch_of.get(camera):
@@ -255,9 +262,8 @@ class Pipeline:
                     )
                 )
             self._stuck.look(silent_s, now_mono_s)
-            for run_id in self._watches.keys() & self._open.keys():
-                for camera, capture in self._open[run_id].captures.items():
-                    self._notes.look(self._open[run_id].surgery, camera, capture.fault, datetime.now(UTC))
+            for camera in self._capture_of:
+                self._note(camera)
             await asyncio.sleep(_TICK_S)
 
     async def _settle(self, prediction: Prediction) -> None:

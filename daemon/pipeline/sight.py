@@ -127,7 +127,7 @@ def _behind_the_camera(before: Figures, now: Figures, sampled: int) -> str:
     counts = {
         "were too old when their turn came: the classifier is too slow": now.too_old - before.too_old,
         "found no room before the classifier": now.no_room - before.no_room,
-        "were lost with a classifier that failed or was closed": now.failed - before.failed,
+        "were not judged: the classifier failed or gave no usable scores": now.failed - before.failed,
     }
     if now.model_silent_s >= STANDS_S:
         return f"the classifier has not answered for {now.model_silent_s:.0f} s"

@@ -1,16 +1,18 @@
 """A camera that does not see is told everywhere, whatever the cause, and one whose library hangs holds up nobody."""
 
 import asyncio
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.bridge import left, off_loop
+from daemon.bridge import left
+from daemon.config import Settings
 from tests.daemon.api.test_lifecycle import broken, mended
 from tests.daemon.conftest import DaemonOn
-from tests.daemon.harness import Daemon, threads
+from tests.daemon.deaf import Deaf
+from tests.daemon.harness import Daemon, serving, threads
 from tests.daemon.scenes import BLACK, FLICKER, SIDE
 from tests.streams.clips import encode
 from tests.waiting import DEADLINE_S, until
@@ -99,6 +101,20 @@ async def test_a_camera_sees_nothing_while_the_tally_waits_for_the_ledger_and_th
         assert "画面恢复" in pages.text
 
 
+async def test_a_recording_that_ends_in_a_cameras_place_is_one_that_sees_no_more(
+    settings_on: Callable[..., Settings],
+) -> None:
+    settings = settings_on(cameras={"cam": "nothing"})
+    once = settings.cameras["cam"].model_copy(update={"loop": False})
+    async with serving(settings.model_copy(update={"cameras": {"cam": once}})) as daemon:
+        await daemon.started("100001", "cam")
+
+        await told_blind(daemon, "cam", "its recording has ended")
+
+        assert (await daemon.end("100001")).status_code == 200
+        assert await component(daemon, "camera:cam") == {}
+
+
 async def test_frames_that_nobody_classifies_start_no_surgery(daemon_on: DaemonOn) -> None:
     rules = {"start_timeout_s": 2, "start_attempts": 1}
     async with daemon_on(
@@ -114,12 +130,11 @@ async def test_a_camera_whose_library_hangs_holds_up_no_end_no_start_and_no_stop
     daemon_on: DaemonOn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.pipeline.capture.STOPS_WITHIN_S", 0.1)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
+    deaf = Deaf(tmp_path / "pipe")
     others = threads()
     try:
         async with daemon_on(
-            cameras={"hangs": str(pipe), "well": "nothing"}, surgery={"start_timeout_s": 60}, coverage=SOON
+            cameras={"hangs": str(deaf.pipe), "well": "nothing"}, surgery={"start_timeout_s": 60}, coverage=SOON
         ) as daemon:
             start = asyncio.create_task(daemon.start("100001", "hangs", "well"))
             await until(lambda: any(thread.name == "capture:hangs" for thread in threads() - others))
@@ -133,13 +148,6 @@ async def test_a_camera_whose_library_hangs_holds_up_no_end_no_start_and_no_stop
             assert await metric(daemon, 'orwatch_threads_hanging{thread="capture:hangs"}') == 1
             # It was not connected again once it had been cancelled.
             assert [thread.name for thread in threads() - others].count("capture:hangs") == 1
-            await off_loop(let_go, pipe)
-            await until(lambda: not left())
+            await deaf.let_go()
     finally:
-        if left():
-            let_go(pipe)
-
-
-def let_go(pipe: Path) -> None:
-    """Whoever hangs in opening it comes back."""
-    pipe.open("wb").close()
+        await deaf.let_go()

@@ -11,6 +11,7 @@ import pytest
 
 from daemon.bridge import Closed, Handover, in_thread, left
 from daemon.supervise import Backoff, keep_running
+from tests.daemon.deaf import Deaf
 from tests.waiting import DEADLINE_S, until
 
 
@@ -69,8 +70,7 @@ async def test_a_thread_that_does_not_stop_is_given_up_and_named_until_it_ends(
         await task
     assert [each.name for each in left()] == ["deaf"]
     assert "thread deaf does not stop and is given up" in caplog.text
-    deaf.let_go()
-    await until(lambda: not left())
+    await deaf.let_go()
 
 
 async def test_a_cancel_is_never_tried_again_whether_the_thread_hears_it_or_not(tmp_path: Path) -> None:
@@ -91,8 +91,7 @@ async def test_a_cancel_is_never_tried_again_whether_the_thread_hears_it_or_not(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (attempts, failures) == (1, [])
-    deaf.let_go()
-    await until(lambda: not left())
+    await deaf.let_go()
 
 
 @pytest.mark.parametrize("hangs", ["in_thread", "off_loop"])
@@ -125,22 +124,6 @@ leave(SystemExit(3), within_s=0.2)
     )
     assert (ended.returncode, ended.stdout) == (3, "True\n")
     assert "the process ends without waiting for" in ended.stderr
-
-
-class Deaf:
-    """A call that hears no stop: opening a pipe that nobody writes to."""
-
-    def __init__(self, pipe: Path) -> None:
-        os.mkfifo(pipe)
-        self._pipe = pipe
-
-    def work(self, _stop: threading.Event) -> None:
-        with self._pipe.open("rb"):
-            pass
-
-    def let_go(self) -> None:
-        with self._pipe.open("wb"):
-            pass
 
 
 async def test_a_handover_keeps_the_newest_and_counts_what_it_drops() -> None:
