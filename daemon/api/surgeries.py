@@ -32,7 +32,7 @@ Reader = Annotated[Caller | None, Depends(needs(Right.READ))]
     responses=answers(errors.RecordingCannotStart, errors.CameraAlreadyInUse, errors.SurgeryAlreadyRunning),
 )
 async def start(request: schemas.SurgeryStartRequest, caller: Starter, parts: Injected) -> schemas.SurgeryApiResponse:
-    """每个摄像头首帧就绪后才返回 200。客户端超时应不小于 300 秒。"""
+    """每个摄像头都有首帧并已识别后才返回 200。客户端超时应不小于 300 秒。"""
     at = now()
     check_rooms(caller, tuple(request.camera_ids), parts.settings)
     await check_surgery(caller, request.surgery_id, parts, starting_at=at)

@@ -8,7 +8,7 @@ from daemon.domain.surgery import Surgery
 
 
 class CamerasFailed(Exception):
-    """At least one camera of a surgery gave no first frame in time.
+    """At least one camera of a surgery gave no first frame in time that was classified.
 
     reasons: camera -> why, free of credentials. is_final: trying again at once cannot help (a refused password, a
     wrong path) and may lock the account of the camera.
@@ -28,7 +28,10 @@ class Cameras(Protocol):
         """Whether the cameras of this run are kept connected."""
 
     async def open(self, surgery: Surgery, *, timeout_s: float) -> None:
-        """Connect every camera and wait for its first frame. Raises CamerasFailed; then nothing is left running."""
+        """Connect every camera and wait until a first frame of it is classified.
+
+        Raises CamerasFailed; then nothing is left running.
+        """
 
     def watch(self, surgery: Surgery, candidates: Candidates, *, resumed: bool) -> None:
         """Begin to turn what the open cameras show into observations.

@@ -77,7 +77,7 @@ class Surgeries:
         self._ends: dict[str, asyncio.Task[str]] = {}
 
     async def start(self, surgery_id: str, cameras: tuple[str, ...], candidates: tuple[str, ...], now: datetime) -> str:
-        """Returns the message for the client once every camera has given its first frame."""
+        """Returns the message for the client once a first frame of every camera was classified."""
         cameras = tuple(dict.fromkeys(cameras))
         if unknown := self._cameras.unknown(cameras):
             raise RecordingCannotStart(
