@@ -1,7 +1,7 @@
 """When a camera's frames agree that an item is there: votes, the window, and sightings from first to last vote.
 
 Each frame votes for its top-1 label. A label opens a sighting when its share of the votes of the last `window_s`
-reaches `open_share`, over at least `window_frames_min` frames; every frame counts in the share, whatever it votes for.
+reaches `open_share` with at least `window_frames_min` votes; every frame counts in the share, whatever it votes for.
 A sighting closes once its label was absent for more than `absence_s`.
 
 Absence is what was seen without the item: only the time between two frames in a row that both do not show it. What
@@ -137,8 +137,6 @@ class Window:
 
     def agreed(self) -> dict[str, list[Vote]]:
         """The labels whose share opens a sighting, with the votes that belong to it. Background never does."""
-        if len(self._votes) < self._rules.window_frames_min:
-            return {}
         by_label: dict[str, list[Vote]] = {}
         for vote in self._votes:
             label = vote.label
@@ -148,6 +146,7 @@ class Window:
             if spent is None or vote.at > spent:
                 by_label.setdefault(label, []).append(vote)
         enough = self._rules.open_share * len(self._votes) - _ROUNDING
+        enough = max(enough, self._rules.window_frames_min)
         return {label: votes for label, votes in by_label.items() if len(votes) >= enough}
 
 
