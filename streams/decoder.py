@@ -29,8 +29,8 @@ class Decoder:
 
     def __init__(self, stream: VideoStream, hwaccel: str) -> None:
         """hwaccel: "off", "auto", or a device. Raises StreamUnsupported if no decoder takes the stream."""
-        self._codec_name = stream.codec_context.name
-        self._extradata = stream.codec_context.extradata
+        self.codec_name = stream.codec_context.name
+        self.extradata = stream.codec_context.extradata
         self._devices = list(_devices(hwaccel))
         self.name = "software"
         self._context = self._next_context()
@@ -39,6 +39,11 @@ class Decoder:
     def reorders(self) -> bool:
         """The stream has B-frames: a picture comes out later than its packet goes in."""
         return bool(self._context.has_b_frames)
+
+    @property
+    def swallows(self) -> bool:
+        """What misses a reference never comes out: libav's way with H.265. Of H.264, second fields do not either."""
+        return self.codec_name == "hevc"
 
     def decode(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
         """The frames that this packet settles. Raises av.FFmpegError for a damaged packet."""
@@ -75,12 +80,12 @@ class Decoder:
         try:
             return self._make(None)
         except av.FFmpegError as error:
-            raise StreamUnsupported(f"{self._codec_name}: {error.strerror}") from None
+            raise StreamUnsupported(f"{self.codec_name}: {error.strerror}") from None
 
     def _make(self, hwaccel: HWAccel | None) -> VideoCodecContext:
-        context = av.CodecContext.create(self._codec_name, "r", hwaccel=hwaccel)
-        assert isinstance(context, VideoCodecContext), f"{self._codec_name} is no video codec"
-        context.extradata = self._extradata
+        context = av.CodecContext.create(self.codec_name, "r", hwaccel=hwaccel)
+        assert isinstance(context, VideoCodecContext), f"{self.codec_name} is no video codec"
+        context.extradata = self.extradata
         context.thread_count = 1  # a thread per camera is enough; frame threads add latency and a copy per thread
         context.open()
         return context

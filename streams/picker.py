@@ -9,6 +9,10 @@ The same buffer serves the still mode (adaptive.py): only key frames are fed, du
 when something moves the held packets of the running group are fed in one burst, so that the next sample is already
 true.
 
+What is damaged is not shown. From a lost packet on (references.py), or from a picture that the decoder finds wrong, no
+picture is handed on and none is repeated until a clean beginning; each of them is counted. After any gap, one that this
+file makes among them, the pictures shown before the beginning are left out, too: they refer to what is not there.
+
 Newest frame wins: if packets arrive later than BEHIND_S, this thread has fallen behind. What is held is dropped,
 nothing is decoded until the packets are fresh again, and the next key frame is the new beginning.
 """
@@ -26,7 +30,8 @@ from av.video.stream import VideoStream
 from streams.adaptive import Stillness
 from streams.decoder import Decoder
 from streams.errors import StreamUnsupported
-from streams.sampler import Groups, Sampler
+from streams.references import Look, References, Standing
+from streams.sampler import EPSILON_S, Groups, Sampler
 from streams.stats import StreamStats
 
 BEHIND_S = 0.4  # a result needs to be younger than 0.5 s
@@ -37,6 +42,7 @@ BURST_S = 1.5
 HELD_PACKETS_MAX = 500
 HELD_BYTES_MAX = 16 << 20
 KEY_FRAME_WITHIN_S = 30.0
+INSIDE_MAX = 16  # pictures that a decoder holds back to put them in order, by the standards
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,30 @@ class Picker:
         self._last_key_s: float | None = None
         self._has_picture = False
         self._burst_until_s = 0.0
+        self._references = References(decoder.codec_name, decoder.extradata)
+        self._clean_from_s = float("-inf")  # pictures shown before refer to what is missing
+        self._mending_s: float | None = None  # the last picture shown while the stream refreshes itself
+        self._inside: list[float] = []  # when what was fed and did not come out yet is shown
+        self._gap_is_damage = False  # the last one before which pictures are left out
+        self.is_whole = False  # nothing of the picture pushed last, or of what it refers to, is lost
 
-    def push(self, packet: Packet[VideoStream], stream_s: float, late_s: float) -> Iterator[Pick]:
-        """One packet, its pts rewritten to stream time; late_s: behind the least delayed packets (0 for files)."""
-        stats, is_key = self._stats, packet.is_keyframe
+    def push(self, packet: Packet[VideoStream], stream_s: float, late_s: float, lost: int = 0) -> Iterator[Pick]:
+        """One packet, its pts rewritten to stream time; late_s: behind the least delayed packets (0 for files).
+
+        lost: RTP packets that are missing within this picture or between it and its neighbours.
+        """
+        was_damaged = self._references.is_damaged
+        look = self._references.look(packet, lost)
+        stats, is_key = self._stats, look.begins
         self._groups.packet(stream_s, is_key=is_key)
         if is_key:
             stats.key_frames += 1
             stats.gop_frames = self._groups.frames
+        leads = stream_s < self._clean_from_s and not is_key
+        self.is_whole = not self._references.is_damaged and not (leads and self._gap_is_damage)
+        if look.standing is Standing.BROKEN and self._references.is_damaged:
+            self._damaged(1, begins=not was_damaged)
+            return
         if late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S):
             if self._in_step:
                 stats.behind += 1
@@ -81,13 +103,17 @@ class Picker:
             stats.skipped += 1
             return
         if is_key:
-            self._begin_group(stream_s)
+            self._begin_group(stream_s, look)
+        elif look.standing is Standing.MENDING:
+            self._mend(stream_s)
         elif not self._in_step:
             stats.skipped += 1
             self._require_key_frame(stream_s)
             return
+        if not self.is_whole:
+            stats.damaged += 1  # it is decoded for the sake of those after it
         self._hold(packet)
-        still = self._is_still(packet, stream_s)
+        still = self._is_still(packet, stream_s, is_key=is_key)
         if is_key or (not still and self._wants(stream_s)):
             # In still mode each key frame is looked at, due or not: nothing else would correct the repeated picture.
             yield from self._feed(always=still)
@@ -101,14 +127,26 @@ class Picker:
             if self._held and self._held_is_due():
                 yield from self._feed()
             yield from self._pick(self._decoder.drain())
+            self._count_unshown(float("inf"))
         self._lose_step()
 
-    def _begin_group(self, key_s: float) -> None:
+    def _damaged(self, pictures: int, *, begins: bool) -> None:
+        """So many pictures cannot be shown, and what is inside the decoder may be cut as well."""
+        self._stats.losses += begins
+        self._stats.damaged += pictures + len(self._inside)
+        self._references.damage()
+        self._lose_step()
+        self._gap_is_damage = True
+
+    def _begin_group(self, key_s: float, look: Look) -> None:
+        has_gap = look.resumes or bool(self._held)
+        self._gap_is_damage = self._gap_is_damage and look.resumes
         self._stats.skipped += len(self._held)
         self._drop_held()
-        if self._flush_first:
-            self._decoder.flush()
-            self._flush_first = False
+        if self._flush_first or (has_gap and look.leads):
+            self._flush()
+        self._clean_from_s = key_s if has_gap and look.leads else float("-inf")
+        self._mending_s = None
         self._in_step, self._last_key_s = True, key_s
         self._sampler.key(key_s, self._groups.length_s)
 
@@ -118,13 +156,28 @@ class Picker:
         if stream_s - self._last_key_s > KEY_FRAME_WITHIN_S:
             raise StreamUnsupported(f"no key frame in {KEY_FRAME_WITHIN_S:g} s")
 
-    def _is_still(self, packet: Packet[VideoStream], stream_s: float) -> bool:
+    def _mend(self, stream_s: float) -> None:
+        """A recovery point has passed, and its refresh is on the way: it is decoded all the same."""
+        if not self._in_step:
+            self._drop_held()
+            self._flush()
+            self._in_step = True
+        self._last_key_s = stream_s
+        self._mending_s = max(stream_s, self._mending_s or stream_s)
+        self._clean_from_s = self._mending_s + 2 * EPSILON_S
+
+    def _flush(self) -> None:
+        self._decoder.flush()
+        self._inside.clear()
+        self._flush_first = False
+
+    def _is_still(self, packet: Packet[VideoStream], stream_s: float, *, is_key: bool) -> bool:
         if self._stillness is None or self._decoder.reorders:
             return False
         was_still = self._stillness.is_still
         self._stillness.packet(
             packet.size,
-            is_key=packet.is_keyframe,
+            is_key=is_key,
             group_s=self._groups.length_s,
             sample_due=self._sampler.is_due(stream_s),
         )
@@ -166,33 +219,62 @@ class Picker:
         self._stats.skipped += len(self._held)
         self._drop_held()
         self._in_step, self._flush_first = False, True
+        self._inside.clear()
+        self._references.leave_out()
+        self._gap_is_damage = False
 
     def _feed(self, *, always: bool = False) -> Iterator[Pick]:
         held = list(self._held)
         self._drop_held()
-        for packet in held:
+        for index, packet in enumerate(held, 1):
+            assert packet.pts is not None, "stamps are rewritten"
+            self._inside.append(float(packet.pts * packet.time_base))
             try:
                 frames = self._decoder.decode(packet)
             except av.FFmpegError:
-                self._stats.damaged += 1
+                self._stats.decode_errors += 1
                 self._stats.decoder = self._decoder.name
-                self._lose_step()
+                self._damaged(len(held) - index, begins=True)
                 return
             self._stats.decoder = self._decoder.name
             yield from self._pick(frames, always=always)
+            if len(self._inside) > INSIDE_MAX and self._mending_s is None:
+                self._nothing_comes_out()
+            if not self._in_step:
+                self._stats.damaged += len(held) - index
+                return
 
     def _pick(self, frames: list[VideoFrame], *, always: bool = False) -> Iterator[Pick]:
         for frame in frames:
             self._stats.decoded += 1
-            if frame.is_corrupt:
-                self._stats.damaged += 1
-                continue
             if frame.pts is None or frame.time_base is None:
                 continue
             stream_s = float(frame.pts * frame.time_base)
+            self._count_unshown(stream_s)
+            if stream_s < self._clean_from_s - EPSILON_S:
+                continue
+            if frame.is_corrupt:
+                self._stats.decode_errors += 1
+                self._damaged(1, begins=True)
+                return
             is_due = self._sampler.is_due(stream_s)
             if is_due:
                 self._sampler.taken(stream_s)
             if is_due or always:
                 self._has_picture = True
                 yield Pick(stream_s, frame)
+
+    def _count_unshown(self, until_s: float) -> None:
+        """A picture came out: what was fed before it and is shown before it never will."""
+        early = [shown_s for shown_s in self._inside if shown_s < until_s - EPSILON_S]
+        self._inside = [shown_s for shown_s in self._inside if shown_s > until_s + EPSILON_S]
+        if self._decoder.swallows:
+            gone = sum(shown_s >= self._clean_from_s - EPSILON_S for shown_s in early)
+            self._stats.damaged += gone
+            self._stats.losses += gone > 0
+
+    def _nothing_comes_out(self) -> None:
+        if self._decoder.swallows:
+            self._damaged(0, begins=True)
+        else:
+            del self._inside[0]

@@ -38,11 +38,15 @@ class NotFilmed(StreamError, LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A packet where it stands on the stream; lead_s: how long before its presentation it is decoded."""
+    """A packet where it stands on the stream; lead_s: how long before its presentation it is decoded.
+
+    is_whole: it and all that it refers to has come.
+    """
 
     packet: Packet[VideoStream]
     stream_s: float
     lead_s: float
+    is_whole: bool
 
 
 class Codec:
@@ -93,14 +97,14 @@ class Ring:
             self._marks.clear()
             self._bytes = 0
 
-    def packet(self, packet: Packet[VideoStream], stream_s: float, lead_s: float) -> None:
+    def packet(self, packet: Packet[VideoStream], stream_s: float, lead_s: float, *, is_whole: bool) -> None:
         with self._lock:
             if packet.is_keyframe:
                 self._groups.append(_Group())
             elif not self._groups:
                 return
             group = self._groups[-1]
-            group.kept.append(Kept(packet, stream_s, lead_s))
+            group.kept.append(Kept(packet, stream_s, lead_s, is_whole))
             group.bytes += packet.size
             self._bytes += packet.size
             self._trim(stream_s)
@@ -151,7 +155,9 @@ class Reel:
     def picture(self, at: datetime) -> bytes:
         """JPEG of the frame of that moment at the camera's size, or of the nearest one kept. Raises NotFilmed."""
         at_s = self._stream_s(at)
-        groups = self._groups
+        groups = [group for group in self._groups if any(kept.is_whole for kept in group)]
+        if not groups:
+            raise NotFilmed("all of its pictures are damaged")
         group = next((group for group in reversed(groups) if group[0].stream_s <= at_s + _SAME_S), groups[0])
         frame = _decoded(self._codec, group, at_s)
         done, jpeg = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -183,7 +189,9 @@ def _muxed(codec: Codec, chosen: Sequence[Kept]) -> bytes:
 
 
 def _decoded(codec: Codec, group: Sequence[Kept], at_s: float) -> av.VideoFrame:
-    """The frame nearest to `at_s`."""
+    """The frame nearest to `at_s` of those that are whole."""
+    whole = {kept.packet.pts for kept in group if kept.is_whole}
+    last = max(index for index, kept in enumerate(group) if kept.is_whole)
     context = av.CodecContext.create(codec.name, "r")
     assert isinstance(context, VideoCodecContext), f"{codec.name} is no video codec"
     context.extradata = codec.extradata
@@ -191,9 +199,9 @@ def _decoded(codec: Codec, group: Sequence[Kept], at_s: float) -> av.VideoFrame:
     context.open()
     best: tuple[float, av.VideoFrame] | None = None
     try:
-        for packet in [*(kept.packet for kept in group), None]:
+        for packet in [*(kept.packet for kept in group[: last + 1]), None]:
             for frame in context.decode(packet):
-                if frame.pts is None or frame.time_base is None or frame.is_corrupt:
+                if frame.pts is None or frame.time_base is None or frame.is_corrupt or frame.pts not in whole:
                     continue
                 away_s = abs(float(frame.pts * frame.time_base) - at_s)
                 if best is None or away_s < best[0]:

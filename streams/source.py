@@ -158,7 +158,9 @@ class _Connection:
         stats.fps = float(stream.average_rate or stream.guessed_rate or 0)
         stats.decoder = decoder.name
 
-    def packet(self, packet: Packet[VideoStream], stream_s: float, late_s: float, clock: Clock) -> None:
+    def packet(
+        self, packet: Packet[VideoStream], stream_s: float, late_s: float, clock: Clock, *, lost: int = 0
+    ) -> None:
         stats = self._stats
         stats.packets += 1
         stats.bytes += packet.size
@@ -167,10 +169,10 @@ class _Connection:
         # From here on stamps are seconds of our own timeline, so that a frame comes out of the decoder with its time.
         lead_s = (packet.pts - packet.dts) * self.tick_s if packet.pts is not None and packet.dts is not None else 0.0
         packet.pts = round(stream_s / self.tick_s)
-        if self._ring is not None:
-            self._ring.packet(packet, stream_s, lead_s)
-        for pick in self._picker.push(packet, stream_s, late_s):
+        for pick in self._picker.push(packet, stream_s, late_s, lost=lost):
             self._hand_on(pick, clock)
+        if self._ring is not None:
+            self._ring.packet(packet, stream_s, lead_s, is_whole=self._picker.is_whole)
 
     def finish(self, clock: Clock) -> None:
         for pick in self._picker.finish():

@@ -12,13 +12,16 @@ class StreamStats:
     # counters
     packets: int = 0
     bytes: int = 0
+    lost: int = 0  # RTP packets that never came
     key_frames: int = 0
     decoded: int = 0
     sampled: int = 0  # frames handed on, repeated ones included
     repeated: int = 0  # of these, without decoding, because nothing moved
     skipped: int = 0  # packets that were never decoded
     behind: int = 0  # times that pictures were dropped to catch up with the camera
-    damaged: int = 0  # packets or pictures that could not be decoded or were corrupt
+    damaged: int = 0  # pictures that could not be shown: damaged, or what they refer to is; each once
+    losses: int = 0  # times that this began
+    decode_errors: int = 0  # of these, seen only by the decoder
     jumps: int = 0  # of the camera's stamps
     wakes: int = 0  # still -> full, seen in the compressed stream
     late_wakes: int = 0  # still -> full, seen only in the next key frame
