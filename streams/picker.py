@@ -21,6 +21,7 @@ from __future__ import annotations  # PyAV's Packet takes its stream only in the
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 from av.packet import Packet
@@ -75,6 +76,7 @@ class Picker:
         self._references = References(decoder.codec_name, decoder.extradata)
         self._clean_from_s = float("-inf")  # pictures shown before refer to what is missing
         self._mending_s: float | None = None  # the last picture shown while the stream refreshes itself
+        self._tick = Fraction(1)  # of the stamps
         self._inside: list[float] = []  # when what was fed and did not come out yet is shown
         self._gap_is_damage = False  # the last one before which pictures are left out
         self.is_whole = False  # nothing of the picture pushed last, or of what it refers to, is lost
@@ -228,6 +230,7 @@ class Picker:
         self._drop_held()
         for index, packet in enumerate(held, 1):
             assert packet.pts is not None, "stamps are rewritten"
+            self._tick = packet.time_base
             self._inside.append(float(packet.pts * packet.time_base))
             try:
                 frames = self._decoder.decode(packet)
@@ -247,9 +250,9 @@ class Picker:
     def _pick(self, frames: list[VideoFrame], *, always: bool = False) -> Iterator[Pick]:
         for frame in frames:
             self._stats.decoded += 1
-            if frame.pts is None or frame.time_base is None:
+            if frame.pts is None:
                 continue
-            stream_s = float(frame.pts * frame.time_base)
+            stream_s = float(frame.pts * self._tick)  # at the end of a recording PyAV's frames have no time base
             self._count_unshown(stream_s)
             if stream_s < self._clean_from_s - EPSILON_S:
                 continue
