@@ -7,6 +7,7 @@ standards (ITU-T H.264, 7.3; H.265, 7.3).
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_BLANK = bytes(16)
 RECOVERY_POINT = 6  # the payload type of the SEI, in both standards
 _HEADER_BYTES = 64  # more than a slice header has before its frame number
 _WITH_CHROMA = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})  # profiles
@@ -89,9 +90,13 @@ def nals_of(data: bytes, length_bytes: int) -> Iterator[bytes]:
 
 
 def is_overwritten(nal: bytes) -> bool:
-    """A unit never holds three zero bytes in a row; a hole of a disk does. Zeros at its very end are padding."""
+    """A unit never holds three zero bytes in a row; a hole of a disk does. At its very end they may be padding."""
     hole = nal.find(b"\0\0\0")
     return hole >= 0 and any(nal[hole:])
+
+
+def has_blank_end(nal: bytes) -> bool:
+    return nal.endswith(_BLANK)
 
 
 def recovery_count(sei: bytes, head_bytes: int) -> int | None:

@@ -97,6 +97,9 @@ class Picker:
         self.is_whole = not self._references.is_damaged and not (leads and self._gap_is_damage)
         if look.standing is Standing.BROKEN and self._references.is_damaged:
             self._damaged(1, begins=not was_damaged)
+            if is_key:
+                self._last_key_s = stream_s
+            self._require_key_frame(stream_s)
             return
         if late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S):
             if self._in_step:

@@ -24,6 +24,7 @@ from streams.bits import (
     Malformed,
     SequenceSet,
     SliceHead,
+    has_blank_end,
     is_overwritten,
     nal_length_bytes,
     nals_of,
@@ -36,6 +37,7 @@ from streams.bits import (
 
 log = logging.getLogger(__name__)
 
+_PADDED = 0.05  # of the slices so far
 _RESET_JUMP = 3  # frame numbers; see _follows
 
 
@@ -86,7 +88,8 @@ class References:
         self._is_broken = True
         self._mending: _Mending | None = None
         self._frame_num: int | None = None  # of the last reference picture
-        self._was_frame_with = False
+        self._was_frame = False  # not a field
+        self._slices = self._blank_ends = 0
         if codec == "h264":
             for nal in sets_of(extradata, self._length_bytes):
                 self._parameter_set(nal[0] & 31 if nal else 0, nal)
@@ -152,7 +155,7 @@ class References:
                 count = recovery_count(nal, 1)
                 recovers_in = count if count is not None else recovers_in
             elif 1 <= kind <= 5:
-                if self._length_bytes and is_overwritten(nal):
+                if self._length_bytes and self._has_hole(nal):
                     raise Malformed("a hole in a slice")
                 if found is None:
                     head = self._slice_head(nal)
@@ -179,7 +182,7 @@ class References:
                 count = recovery_count(nal, 2)
                 recovers_in = count if count is not None else recovers_in
             elif kind <= 31:
-                if self._length_bytes and is_overwritten(nal):
+                if self._length_bytes and self._has_hole(nal):
                     raise Malformed("a hole in a slice")
                 if found is None:
                     if len(nal) < 3 or not nal[2] & 0x80:
@@ -188,6 +191,14 @@ class References:
                     if not self._length_bytes:
                         break
         return found or _NO_PICTURE
+
+    def _has_hole(self, nal: bytes) -> bool:
+        """Encoders that fill a constant bit rate may end pictures with zeros: then many of them, and from the start."""
+        self._slices += 1
+        if not has_blank_end(nal):
+            return is_overwritten(nal)
+        self._blank_ends += 1
+        return self._blank_ends < _PADDED * self._slices or is_overwritten(nal)
 
     def _parameter_set(self, kind: int, nal: bytes) -> None:
         """One that cannot be read is the decoder's business: the numbers that need it are not read either."""
@@ -206,7 +217,7 @@ class References:
         head, before = unit.head, self._frame_num
         if head is None:
             return True
-        was_frame, self._was_frame_with = self._was_frame_with, unit.is_reference and not head.is_field
+        was_frame, self._was_frame = self._was_frame, unit.is_reference and not head.is_field
         if unit.is_reference:
             self._frame_num = head.frame_num
         if before is None or head.gaps_allowed or (unit.begins and not unit.leads):
