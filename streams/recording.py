@@ -4,9 +4,17 @@ from __future__ import annotations  # PyAV's Packet takes its stream only in the
 
 from collections.abc import Iterator
 
+import av
 from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+
+
+def says_s(container: InputContainer, stream: VideoStream) -> float:
+    """How long the recording says it is; 0 if it does not."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else 0.0
 
 
 def packets_of(

@@ -28,7 +28,7 @@ from streams.frame import Frame, Rgb
 from streams.health import FROZEN_AFTER_S, PictureHealth
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
-from streams.recording import packets_of
+from streams.recording import packets_of, says_s
 from streams.ring import Codec, Ring
 from streams.scale import Scaler
 from streams.stats import StreamStats
@@ -114,9 +114,11 @@ class Source:
         config = self.config
         clock = FileClock(config.started_at or datetime.now(UTC))
         start_mono_s = time.monotonic()
+        self.stats.length_s = says_s(container, stream)
         failure: StreamError
         try:
             for packet, stream_s in packets_of(container, stream, loop=config.loop):
+                self.stats.length_s = max(self.stats.length_s, stream_s)
                 if config.pace == "live":
                     stop.wait(max(0.0, start_mono_s + stream_s - time.monotonic()))
                 if stop.is_set():

@@ -31,6 +31,7 @@ class StreamStats:
     height: int = 0
     fps: float = 0.0
     gop_frames: int = 0
+    length_s: float = 0.0  # of a recording: what it says of itself, or more where more came
     decoder: str = ""  # "software", "cuda", ...
     mode: Literal["full", "still"] = "full"
     # how it is

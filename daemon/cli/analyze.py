@@ -96,3 +96,5 @@ def analyze(
     typer.echo(f"{reading.told}, model {classifier.path} on {classifier.provider}")
     if out is not None:
         typer.echo("\n".join(f"wrote {page}" for page in tallied.pages))
+    reading.warn()
+    reading.require_seen()

@@ -81,6 +81,8 @@ def evaluate(
             typer.echo(
                 f"wrote {drawn.path}" + "".join(f"\n  {mark} in the picture is {text}" for mark, text in drawn.legend)
             )
+    reading.warn()
+    reading.require_seen()
     _require(result, require_precision, require_recall)
 
 

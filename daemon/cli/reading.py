@@ -8,29 +8,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from daemon.assembly import picture_of, recording_of
 from daemon.bridge import in_thread
+from daemon.cli.failures import CommandFailed
 from daemon.cli.options import console
 from daemon.config import Settings
-from daemon.pipeline.offline import read_trace
+from daemon.pipeline.offline import Read, read_trace
 from inference.model import Model
 from inference.replay import Trace
+
+_WORTH_SAYING_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """traces: by the names that were given. length_s: of all recordings together; took_s: on the clock."""
+    """reads: by the names that were given. took_s: on the clock."""
 
-    traces: Mapping[str, Trace]
-    length_s: float
+    reads: Mapping[str, Read]
     took_s: float
+
+    @property
+    def traces(self) -> Mapping[str, Trace]:
+        return {name: read.trace for name, read in self.reads.items()}
+
+    @property
+    def length_s(self) -> float:
+        """Of all recordings together."""
+        return sum(read.length_s for read in self.reads.values())
 
     @property
     def told(self) -> str:
         speed = self.length_s / self.took_s if self.took_s else 0.0
         return f"{self.length_s:.1f} s of video read in {self.took_s:.1f} s, {speed:.1f} times real time"
+
+    def warn(self) -> None:
+        """One line on stderr for each recording of which something could not be seen."""
+        for name, read in self.reads.items():
+            if read.damaged or read.unseen_s >= _WORTH_SAYING_S:
+                typer.echo(f"warning: {_unseen(name, read)}", err=True)
+
+    def require_seen(self) -> None:
+        """Raises CommandFailed if half of a recording could not be seen: what was not found there proves nothing."""
+        blind = [_unseen(name, read) for name, read in self.reads.items() if 2 * read.unseen_s >= read.length_s]
+        if blind:
+            raise CommandFailed(
+                "; ".join(blind), hint="What was found is of the rest. Take a better copy, or one from another recorder"
+            )
+
+
+def _unseen(name: str, read: Read) -> str:
+    why = f", {read.damaged} pictures of it are damaged or miss what they refer to" if read.damaged else ""
+    return f"{name}: {read.unseen_s:.1f} s of {read.length_s:.1f} s could not be seen{why}"
 
 
 async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path]], settings: Settings) -> Reading:
@@ -48,12 +79,12 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
     with Progress(*columns, console=shown, disable=not shown.is_terminal) as progress:
         tasks = {name: progress.add_task(name, total=1.0, speed="") for name in recordings}
 
-        async def read(name: str) -> Trace:
+        async def read(name: str) -> Read:
             camera, path = recordings[name]
             async with room:
                 return await in_thread(f"read:{name}", lambda stop: one(tasks[name], camera, path, stop))
 
-        def one(task: TaskID, camera: str, path: Path, stop: Event) -> Trace:
+        def one(task: TaskID, camera: str, path: Path, stop: Event) -> Read:
             start_mono_s = time.monotonic()
 
             def on_progress(behind_s: float, share: float) -> None:
@@ -70,9 +101,4 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
 
         async with asyncio.TaskGroup() as group:
             reads = {name: group.create_task(read(name)) for name in recordings}
-    traces = {name: task.result() for name, task in reads.items()}
-    return Reading(
-        traces=traces,
-        length_s=sum(trace.frames[-1][0] for trace in traces.values()),
-        took_s=time.monotonic() - began_mono_s,
-    )
+    return Reading(reads={name: task.result() for name, task in reads.items()}, took_s=time.monotonic() - began_mono_s)

@@ -9,8 +9,10 @@ a full queue: nothing here is late.
 import heapq
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -29,10 +31,22 @@ from inference.replay import Trace
 from inference.sightings import Rules
 from streams.errors import StreamUnsupported
 from streams.frame import Frame, Rgb
+from streams.sampler import PAUSE_MAX
 from streams.source import Source, SourceConfig
 
 # How often live cameras look at the time although no frame came; see daemon/pipeline/pipeline.py.
 _TICK = timedelta(seconds=0.5)
+_FRAME_S = 0.1  # a picture is taken at the first frame from its moment on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One recording as it was read. damaged: pictures; unseen_s: of its length_s, for whatever reason."""
+
+    trace: Trace
+    length_s: float
+    unseen_s: float
+    damaged: int
 
 
 def read_trace(
@@ -42,7 +56,7 @@ def read_trace(
     batch_max: int,
     on_progress: Callable[[float, float], None],
     stop: threading.Event,
-) -> Trace:
+) -> Read:
     """Decode, sample and classify one recording; blocking. Ends early, with what it has, once stop is set.
 
     on_progress: seconds of the recording behind us, and the share of its bytes. Raises a StreamError or ModelError.
@@ -76,7 +90,18 @@ def read_trace(
         raise StreamUnsupported(f"{path}: no picture of it could be decoded")
     if frames:
         on_progress(frames[-1][0], 1.0)
-    return Trace(camera=recording.camera, labels=model.labels, frames=tuple(frames))
+    return Read(
+        trace=Trace(camera=recording.camera, labels=model.labels, frames=tuple(frames)),
+        length_s=source.stats.length_s,
+        unseen_s=_unseen_s([at_s for at_s, _ in frames], source.stats.length_s, 1.0 / recording.sample_fps),
+        damaged=source.stats.damaged,
+    )
+
+
+def _unseen_s(seen_s: list[float], length_s: float, period_s: float) -> float:
+    """What lies between two looks that are further apart than the sampler ever leaves them."""
+    pauses = (after - before for before, after in pairwise([0.0, *seen_s, length_s]))
+    return sum(pause - period_s for pause in pauses if pause > PAUSE_MAX * period_s + _FRAME_S)
 
 
 class Recordings:

@@ -24,7 +24,10 @@ COUNTERS = {
     "repeated": "Frames that repeat the last picture, because nothing moved",
     "skipped": "Packets that needed no decoding",
     "behind": "Times that pictures were dropped to catch up with the camera",
-    "damaged": "Packets or pictures that could not be decoded",
+    "lost": "RTP packets that never came",
+    "damaged": "Pictures not shown to the classifier because of damage: their own, or of what they refer to",
+    "losses": "Times that such damage began",
+    "decode_errors": "Times that only the decoder saw it",
 }
 
 

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+
 from tests.cli.conftest import Done
 from tests.daemon.scenes import BLACK, film
 
@@ -84,3 +86,35 @@ def test_nothing_in_view_is_said(call: Call, config: Config, tmp_path: Path) -> 
     clip = film(tmp_path / "nothing.mp4", [(2, BLACK)])
 
     assert "No sighting" in call("analyze", clip, "-c", config()).out
+
+
+def test_what_could_not_be_seen_is_said(call: Call, config: Config, clips: Path, tmp_path: Path) -> None:
+    data = (clips / "left.mp4").read_bytes()
+    begin, end = data.index(b"mdat") + 4, data.rindex(b"moov")
+    for name, share, code in (("little", 0.1, 0), ("much", 0.7, 1)):
+        hole = round((end - begin) * share)
+        at = end - hole - 200
+        broken = tmp_path / f"{name}.mp4"
+        broken.write_bytes(data[:at] + bytes(hole) + data[at + hole :])
+        done = call("analyze", broken, "-c", config())
+        assert done.code == code, done
+        assert f"warning: {name}: " in done.err
+        assert "could not be seen" in done.err
+        assert "damaged" in done.err
+        assert "What was found is of the rest" in done.err or not code
+
+
+def test_a_recording_that_is_cut_off_says_how_much_is_missing(
+    call: Call, config: Config, tmp_path: Path, clips: Path
+) -> None:
+    with av.open(str(clips / "left.mp4")) as source, av.open(str(tmp_path / "cut.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    data = (tmp_path / "cut.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 3])
+    done = call("analyze", tmp_path / "cut.mkv", "-c", config())
+    assert done.code == 1, done
+    assert "could not be seen" in done.err
