@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _PADDED = 0.05  # of the slices so far
 _RESET_JUMP = 3  # frame numbers; see _follows
+_STRANGE, _STRANGE_OF_MIN = 0.25, 8  # of the steps between frame numbers, and of how many at least; see _is_believed
 
 
 class Standing(Enum):
@@ -89,6 +90,7 @@ class References:
         self._mending: _Mending | None = None
         self._frame_num: int | None = None  # of the last reference picture
         self._was_frame = False  # not a field
+        self._steps = self._strange_steps = 0
         self._slices = self._blank_ends = 0
         if codec == "h264":
             for nal in sets_of(extradata, self._length_bytes):
@@ -223,10 +225,18 @@ class References:
         if before is None or head.gaps_allowed or (unit.begins and not unit.leads):
             return True
         step = (head.frame_num - before) % head.frame_num_max
-        if step == 0:  # what refers to a frame and is one itself has a number of its own
-            return not (was_frame and unit.is_reference and not head.is_field)
-        # A picture may set the numbers back, so that the next is 1; that is told from a short gap by how far it jumps.
-        return step == 1 or (head.frame_num == 1 and step > _RESET_JUMP)
+        if step == 0:  # of two frames that others refer to, each has a number of its own
+            follows = not (was_frame and unit.is_reference and not head.is_field)
+        else:
+            # A picture may set the numbers back, so that the next is 1; how far it jumps tells that from a short gap.
+            follows = step == 1 or (head.frame_num == 1 and step > _RESET_JUMP)
+        return self._is_believed(follows)
+
+    def _is_believed(self, follows: bool) -> bool:
+        """An encoder that counts in its own way breaks the order all the time; losses do so now and then."""
+        self._steps += 1
+        self._strange_steps += not follows
+        return follows or (self._steps >= _STRANGE_OF_MIN and self._strange_steps > _STRANGE * self._steps)
 
 
 class _Mending:

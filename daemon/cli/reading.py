@@ -36,7 +36,7 @@ class Reading:
 
     @property
     def length_s(self) -> float:
-        """Of all recordings together."""
+        """What all recordings last together."""
         return sum(read.length_s for read in self.reads.values())
 
     @property

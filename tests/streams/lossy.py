@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from streams.adaptive import Stillness
 from streams.decoder import Decoder
 from streams.picker import Picker
 from streams.stats import StreamStats
@@ -91,11 +92,15 @@ def at_random(share: float, seed: int) -> Callable[[int, int], bool]:
 class Watched:
     """Everything that a picker shows of what came."""
 
-    def __init__(self, clip: Clip, came: list[Came], *, sample_fps: float, told: bool) -> None:
+    def __init__(
+        self, clip: Clip, came: list[Came], *, sample_fps: float, told: bool, stillness: Stillness | None = None
+    ) -> None:
         """told: the picker hears of lost packets, as from a camera; else as from a file."""
         self.stats = StreamStats()
         self.shown: list[tuple[int, Pixels]] = []  # (ms, RGB)
-        picker = Picker(Decoder(_described(clip), "off"), sample_fps, None, self.stats)
+        self.repeated: list[int] = []  # ms
+        self._stillness = stillness
+        picker = Picker(Decoder(_described(clip), "off"), sample_fps, stillness, self.stats)
         for each in came:
             packet: Packet[VideoStream] = Packet(each.data)
             packet.time_base, packet.pts = Fraction(1, TICKS), round(each.sent.shown_s * TICKS)
@@ -110,8 +115,13 @@ class Watched:
         return [ms for ms, pixels in self.shown if not _alike(pixels, clip.looks[ms])]
 
     def _keep(self, stream_s: float, frame: VideoFrame | None) -> None:
-        assert frame is not None, "nothing is repeated here"
-        self.shown.append((round(stream_s * 1000), _pixels(frame)))
+        if frame is None:
+            self.repeated.append(round(stream_s * 1000))
+            return
+        pixels = _pixels(frame)
+        self.shown.append((round(stream_s * 1000), pixels))
+        if self._stillness is not None:
+            self._stillness.picture(pixels, stream_s)
 
 
 def _described(clip: Clip) -> VideoStream:

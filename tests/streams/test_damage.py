@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 
 from streams import StreamUnsupported, picker
+from streams.adaptive import Stillness
 from streams.frame import Frame
 from streams.ring import NotFilmed, Ring
 from streams.source import Source
-from tests.streams.clips import encode
+from tests.streams.clips import encode, noisy
 from tests.streams.lossy import Clip, Watched, at_random
 from tests.streams.reading import decoding_all, read_file
 
@@ -149,6 +150,25 @@ def test_a_stream_that_names_no_clean_beginning_is_not_shown_after_a_loss_and_th
     monkeypatch.setattr(picker, "KEY_FRAME_WITHIN_S", 4.0)
     with pytest.raises(StreamUnsupported, match="no key frame in 4 s"):
         Watched(clip, came, sample_fps=25.0, told=True)
+
+
+def test_a_damaged_key_frame_is_no_referee_and_nothing_is_repeated_until_a_clean_one(clips: Path) -> None:
+    scene = next(moving(1))
+    path = clips / "still.mkv"
+    encode(path, noisy(scene, 16 * GROUP, sigma=1.0), group=GROUP)
+    clip = Clip(path)
+    size = scene.shape[0] * scene.shape[1]
+    whole = Watched(clip, clip.through(lambda n, k: False), sample_fps=2.0, told=True, stillness=Stillness(64 * size))
+    assert whole.repeated, "the scene is still"
+    hurt = 12 * GROUP
+    came = clip.through(lambda number, index: (number, index) == (hurt, 2))
+    watched = Watched(clip, came, sample_fps=2.0, told=True, stillness=Stillness(64 * size))
+    assert watched.differing(clip) == []
+    begin_ms, end_ms = 12_000, 13_000
+    assert any(begin_ms <= ms < end_ms for ms in whole.repeated)
+    assert not [ms for ms in watched.repeated if begin_ms <= ms < end_ms]
+    assert not [ms for ms, _ in watched.shown if begin_ms <= ms < end_ms]
+    assert [ms for ms in watched.repeated if ms >= end_ms]
 
 
 def remuxed(path: Path, target: Path) -> Path:

@@ -44,6 +44,14 @@ def test_a_missing_reference_picture_is_known_by_the_number_of_the_next(
     assert references.is_damaged
 
 
+def test_an_encoder_that_counts_in_its_own_way_is_not_taken_for_a_loss(long_group: Path) -> None:
+    codec, extradata, sent = packets(long_group)
+    references = References(codec, extradata)
+    # Every third picture is one that others refer to, as the numbers go: the two between are cut out, keys apart.
+    looks = [references.look(packet, 0) for packet in [*sent[::3], *sent[::3], *sent[::3]]]
+    assert [look.standing for look in looks[len(looks) // 3 :]] == [Standing.WHOLE] * (len(looks) - len(looks) // 3)
+
+
 def test_the_numbers_go_around_without_a_gap(long_group: Path) -> None:
     codec, extradata, sent = packets(long_group)
     references = References(codec, extradata)
