@@ -168,7 +168,7 @@ class Picker:
             self._flush()
             self._in_step = True
         self._last_key_s = stream_s
-        self._mending_s = max(stream_s, self._mending_s or stream_s)
+        self._mending_s = stream_s if self._mending_s is None else max(stream_s, self._mending_s)
         self._clean_from_s = self._mending_s + 2 * EPSILON_S
 
     def _flush(self) -> None:
@@ -244,8 +244,7 @@ class Picker:
                 return
             self._stats.decoder = self._decoder.name
             yield from self._pick(frames, always=always)
-            if len(self._inside) > INSIDE_MAX and self._mending_s is None:
-                self._nothing_comes_out()
+            self._require_pictures()
             if not self._in_step:
                 self._stats.damaged += len(held) - index
                 return
@@ -279,8 +278,9 @@ class Picker:
             self._stats.damaged += gone
             self._stats.losses += gone > 0
 
-    def _nothing_comes_out(self) -> None:
-        if self._decoder.swallows:
+    def _require_pictures(self) -> None:
+        """Nothing comes out of so many: what they refer to is missing, and only a new beginning helps."""
+        if not self._decoder.swallows:
+            del self._inside[:-INSIDE_MAX]
+        elif sum(shown_s >= self._clean_from_s for shown_s in self._inside) > INSIDE_MAX:
             self._damaged(0, begins=True)
-        else:
-            del self._inside[0]
