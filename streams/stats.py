@@ -12,6 +12,7 @@ class StreamStats:
     # counters
     packets: int = 0
     bytes: int = 0
+    lost: int = 0  # RTP packets that never came
     key_frames: int = 0
     decoded: int = 0
     sampled: int = 0  # frames handed on, repeated ones included

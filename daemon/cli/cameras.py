@@ -59,7 +59,10 @@ def probe(
 def _wanted(names: list[str], settings: "Settings") -> "list[Wanted]":
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from daemon.cli.probing import Wanted
+    from daemon.config import CameraSettings
 
     if not names:
         _some(settings)
@@ -69,7 +72,7 @@ def _wanted(names: list[str], settings: "Settings") -> "list[Wanted]":
         if name in settings.cameras:
             wanted += Wanted.of_camera(name, settings.cameras[name])
         elif "://" in name or Path(name).exists():
-            wanted.append(Wanted(name="", url=name, transport="tcp", detects=True))
+            wanted += Wanted.of_camera("", CameraSettings(url=SecretStr(name)))
         else:
             known = ", ".join(settings.cameras) or "none is configured"
             raise typer.BadParameter(f"{name!r} is no camera (configured: {known}), no rtsp:// address and no file")

@@ -9,7 +9,15 @@ from daemon import log as logs
 from daemon.bridge import in_thread
 from daemon.health import Health
 from daemon.supervise import Backoff, keep_running
-from streams.errors import StreamError, StreamNotFound, StreamUnauthorized, StreamUnsupported
+from streams.errors import (
+    StreamError,
+    StreamMoved,
+    StreamNotFound,
+    StreamTransportRefused,
+    StreamUnauthorized,
+    StreamUnsupported,
+    StreamUntrusted,
+)
 from streams.frame import Frame
 from streams.ring import Ring
 from streams.source import Source, SourceConfig
@@ -18,7 +26,14 @@ from streams.stats import StreamStats
 log = logging.getLogger(__name__)
 
 # Trying these again at once cannot help, and wrong passwords lock many cameras.
-FINAL = (StreamUnauthorized, StreamNotFound, StreamUnsupported)
+FINAL = (
+    StreamUnauthorized,
+    StreamNotFound,
+    StreamUnsupported,
+    StreamTransportRefused,
+    StreamUntrusted,
+    StreamMoved,
+)
 
 # In mid-surgery a refused password is tried again at a person's pace: somebody may be changing it.
 UNAUTHORIZED_WAIT_S = 60.0
@@ -30,6 +45,11 @@ WORDS = {
     "StreamStalled": "连接后没有画面",
     "StreamBroken": "码流中断",
     "StreamUnsupported": "编码格式不支持",
+    "StreamBusy": "连接数已满或设备忙",
+    "StreamRefused": "摄像头拒绝了请求",
+    "StreamTransportRefused": "传输方式不支持，请改用另一种（tcp/udp）",
+    "StreamUntrusted": "TLS 证书不可信",
+    "StreamMoved": "摄像头要求转到其他地址",
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rules
 from tests.cli.conftest import Done
 from tests.streams.clips import encode
 
@@ -193,7 +194,7 @@ def test_a_long_gop_and_many_lines_are_named(call: Call, tmp_path: Path) -> None
     from streams.probe import probe
 
     clip = encode(tmp_path / "long.mp4", [np.zeros((1080, 1920), np.uint8)] * 9, fps=2, group=8)
-    info = probe(str(clip), transport="tcp", timeout_s=10)
+    info = probe(str(clip), transport="tcp", trust=rules.trust(), timeout_s=10)
     live = Wanted(name="a", url="rtsp://h/1", transport="tcp", detects=True)
 
     told = " ".join(advice(live, info))

@@ -135,6 +135,7 @@ class OddCamera:
         self._changed = threading.Condition()
         self._clients: list[_Client] = []
         self._served = 0
+        self._nonce, self._nonce_mono_s = "", 0.0
         family = socket.AF_INET6 if ":" in self.manners.host else socket.AF_INET
         self._socket = socket.create_server((self.manners.host, 0), family=family, backlog=32)
         self.port = int(self._socket.getsockname()[1])
@@ -218,6 +219,13 @@ class OddCamera:
     def payload_type(self, track: int) -> int:
         return JPEG_PAYLOAD_TYPE if self.clip.codec == "mjpeg" else 96 + track
 
+    def nonce(self) -> str:
+        """The one that is good now."""
+        with self._changed:
+            if not self._nonce or time.monotonic() - self._nonce_mono_s > self.manners.nonce_lasts_s:
+                self._nonce, self._nonce_mono_s = os.urandom(8).hex(), time.monotonic()
+            return self._nonce
+
     def _accept(self) -> None:
         while not self.closed.is_set():
             try:
@@ -237,7 +245,6 @@ class _Client:
         self._socket = accepted
         self._write = threading.Lock()
         self._over = threading.Event()
-        self._nonce, self._nonce_mono_s = "", 0.0
         self._session = os.urandom(4).hex()
         self._alive_mono_s = time.monotonic()
         self._tracks: list[_Track] = []
@@ -351,15 +358,11 @@ class _Client:
         return Reply(200, headers=(f"Session: {session}", f"Transport: {transport}"))
 
     def _challenges(self) -> Iterable[str]:
-        self._fresh_nonce()
-        offered = [each % self._nonce if "%s" in each else each for each in self._manners.challenges]
+        nonce = self._camera.nonce()
+        offered = [each % nonce if "%s" in each else each for each in self._manners.challenges]
         if self._manners.one_header:
             return [f"WWW-Authenticate: {', '.join(offered)}"]
         return [f"WWW-Authenticate: {each}" for each in offered]
-
-    def _fresh_nonce(self) -> None:
-        if not self._nonce or time.monotonic() - self._nonce_mono_s > self._manners.nonce_lasts_s:
-            self._nonce, self._nonce_mono_s = os.urandom(8).hex(), time.monotonic()
 
     def _is_authorized(self, request: Request) -> bool:
         manners = self._manners
@@ -372,8 +375,7 @@ class _Client:
         algorithm = given.get("algorithm", "MD5").upper()
         offered = [each for each in manners.challenges if each.startswith("Digest")]
         asked = {(found[1].upper() if (found := re.search(r"algorithm=([\w-]+)", each)) else "MD5") for each in offered}
-        is_stale = time.monotonic() - self._nonce_mono_s > manners.nonce_lasts_s
-        if scheme != "Digest" or algorithm not in asked or given.get("nonce") != self._nonce or is_stale:
+        if scheme != "Digest" or algorithm not in asked or given.get("nonce") != self._camera.nonce():
             return False
         return given.get("response") == self._response(request, given, algorithm)
 
