@@ -37,7 +37,7 @@ class StreamNotFound(StreamError, FileNotFoundError):
 
 
 class StreamStalled(StreamError, TimeoutError):
-    """The camera is connected but sent no frame within the read timeout."""
+    """The camera is connected but sent no frame in time."""
 
     hint = "A frozen encoder still accepts RTSP: look at the camera's own page, then power-cycle it."
 
@@ -55,7 +55,7 @@ class StreamUnsupported(StreamError, ValueError):
 
 
 class StreamBusy(StreamError, ConnectionError):
-    """The camera has no room for another viewer now."""
+    """The camera is busy, or has no room for another viewer."""
 
     hint = "Close another viewer of this camera, raise its number of streams, or read its sub-stream (detect_url)."
 
@@ -73,7 +73,7 @@ class StreamTransportRefused(StreamError, ValueError):
 
 
 class StreamUntrusted(StreamError, PermissionError):
-    """The camera's certificate cannot be trusted, and nothing was told to it."""
+    """The TLS of the camera cannot be trusted, and nothing was told to it."""
 
     hint = "Set ca_file to the certificate of who signed it, or certificate_sha256 to its fingerprint."
 

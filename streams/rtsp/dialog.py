@@ -191,12 +191,11 @@ class Dialog:
         if value is None:
             return
         self._session, *parameters = (part.strip() for part in value.split(";"))
-        timeout_s = SESSION_TIMEOUT_S
         for name, _, number in (each.partition("=") for each in parameters):
             if name.strip().lower() == "timeout" and number.strip().isdigit() and len(number) < 10:
-                timeout_s = float(number)
-        # Half of it, so that one answer may be slow; a camera that says 0 means that it never ends one.
-        self.keep_alive_every_s = max(0.5, min(timeout_s or SESSION_TIMEOUT_S, _SESSION_TIMEOUT_MAX_S) / 2)
+                # Half of it, so that one answer may be slow; a camera that says 0 means that it never ends one.
+                timeout_s = min(float(number) or SESSION_TIMEOUT_S, _SESSION_TIMEOUT_MAX_S)
+                self.keep_alive_every_s = max(0.5, timeout_s / 2)
 
     def _heed_transport(self, response: Response, track: Track) -> None:
         value = (response.get("transport") or "").split(",")[0]
@@ -276,7 +275,10 @@ class Dialog:
         """answered_this: the password was already given to the very challenge of this question."""
         offered = challenges(response.all("www-authenticate"))
         if self._authorizer is None:
-            raise self._unauthorized("asks for a user and a password, and the url has none")
+            raise self._unauthorized(
+                "asks for a user and a password, and the url has none",
+                hint="Write them into the url: rtsp://user:${NAME}@host/path.",
+            )
         # Never the same password twice for nothing: a few wrong ones lock the account of many a camera.
         may_be_right = is_stale(offered) if answered_this else self._authorizer.has_new_nonce(offered)
         if not may_be_right:
@@ -284,12 +286,14 @@ class Dialog:
         try:
             self._authorizer.take(offered)
         except Unanswerable as error:
-            raise self._unauthorized(str(error)) from None
+            raise self._unauthorized(
+                str(error), hint="Allow Digest with SHA-256 or MD5 on the camera's own page."
+            ) from None
 
-    def _unauthorized(self, why: str) -> StreamError:
+    def _unauthorized(self, why: str, *, hint: str | None = None) -> StreamError:
         if not why and looks_encoded(self._door.password or ""):
             why = "a % and two digits stand in the password itself: what ${NAME} stands for is not to be encoded"
-        return StreamUnauthorized(f"{self.address}: {why}" if why else self.address)
+        return StreamUnauthorized(f"{self.address}: {why}" if why else self.address, hint=hint)
 
     def _send(self, method: str, url: str, headers: tuple[str, ...]) -> None:
         assert self.wire is not None, "it is connected"

@@ -105,6 +105,8 @@ class Receiver:
 
     def _skip(self, at: int) -> int:
         """Out of step: on to the next byte at which a frame or an answer could begin."""
+        if not self.channels and self._buffer[at : at + 2] == b"\x15\x03":
+            raise NotRtsp("what answers there speaks TLS: write rtsps://, or the port of rtsp")
         if not self.channels:
             raise NotRtsp("what answers there is not RTSP")
         self._in_step = False

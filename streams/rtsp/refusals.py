@@ -58,7 +58,8 @@ _MEANINGS: Mapping[int, tuple[type[StreamError], str | None]] = {
 
 def refusal(status: int, reason: str, method: str, *, transport: str, address: str) -> StreamError:
     """reason: fit to be shown. address: without credentials."""
-    kind, hint = _MEANINGS.get(status, (StreamBusy if status >= 500 else StreamRefused, None))
+    otherwise = (StreamBusy, _BUSY_NOW) if status >= 500 else (StreamRefused, None)
+    kind, hint = _MEANINGS.get(status, otherwise)
     if kind is StreamTransportRefused:
         hint = _OTHER_TRANSPORT[transport]
     said = f"{status} {reason}".strip()
