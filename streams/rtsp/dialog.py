@@ -31,10 +31,11 @@ from streams.rtsp.wire import Patience, Wire, connected
 REDIRECTS_MAX = 3
 ASKED_AGAIN_MAX = 3  # for a password or for a nonce that is gone
 EARLY_FRAMES_MAX = 2000
+STRAY_S = 0.5  # for the right answer after one with another number
 SESSION_TIMEOUT_S = 60.0  # where the camera names none (RFC 2326, 12.37)
 _MOVED = (301, 302, 303, 305, 307, 308)
 _SESSION_TIMEOUT_MAX_S = 3600.0
-_INTERIM_MAX = 50
+_OTHERS_MAX = 50  # answers to something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class Dialog:
         self.is_connecting = True
         self._answers: list[Response] = []
         self._cseq = 0
-        self._counts_well = False  # this camera's answers carry the number of their request
+        self._miscounts = False  # this camera's answers carry another number than their request
         self._has_spoken = False
         self._may_reconnect = self._may_ask_again = False
         self._public = ""
@@ -124,7 +125,7 @@ class Dialog:
         self.is_connecting = False
         self.receiver = Receiver()
         self._answers.clear()
-        self._has_spoken = self._counts_well = False
+        self._has_spoken = self._miscounts = False
 
     def _greet(self) -> None:
         """OPTIONS tells which methods there are; a camera that refuses it may play all the same."""
@@ -309,20 +310,25 @@ class Dialog:
     def _answer(self, method: str) -> Response:
         """The final one to what was asked last. Raises StreamError when the time is over."""
         assert self.wire is not None, "it is connected"
-        interim = 0
+        others = 0
+        stray: Response | None = None
+        stray_until_mono_s: float | None = None
         while True:
             while self._answers:
                 response = self._answers.pop(0)
-                is_ours = response.cseq == self._cseq
-                # A camera that counts well and says another number answers an earlier question once more.
-                if 100 <= response.status < 200 or (self._counts_well and not is_ours):
-                    interim += 1
-                    if interim > _INTERIM_MAX:
-                        raise NotRtsp("answers again and again, but not what was asked")
-                    continue
-                self._counts_well = self._counts_well or is_ours
-                return response
-            if not self.wire.has_pending and not self._patience.wait(self.wire.fileno(), self.wire.events):
+                if response.status >= 200 and (self._miscounts or response.cseq in (self._cseq, None)):
+                    return response
+                others += 1
+                if others > _OTHERS_MAX:
+                    raise NotRtsp("answers again and again, but not what was asked")
+                if response.status >= 200:
+                    # An earlier question once more, if the right answer follows; else this camera cannot count.
+                    stray, stray_until_mono_s = response, time.monotonic() + STRAY_S
+            events = self.wire.events
+            if not self.wire.has_pending and not self._patience.wait(self.wire.fileno(), events, stray_until_mono_s):
+                if stray is not None:
+                    self._miscounts = True
+                    return stray
                 if not self._has_spoken:
                     raise StreamUnreachable(f"{self.address}: accepts connections but does not answer RTSP")
                 raise StreamStalled(
