@@ -30,7 +30,7 @@ from streams.rtsp.wire import Patience, Wire, connected
 
 REDIRECTS_MAX = 3
 ASKED_AGAIN_MAX = 3  # for a password or for a nonce that is gone
-EARLY_FRAMES_MAX = 2000
+EARLY_BYTES_MAX = 4 << 20
 STRAY_S = 0.5  # for the right answer after one with another number
 SESSION_TIMEOUT_S = 60.0  # where the camera names none (RFC 2326, 12.37)
 _MOVED = (301, 302, 303, 305, 307, 308)
@@ -77,6 +77,7 @@ class Dialog:
         self.wire: Wire | None = None
         self.receiver = Receiver()
         self.early: list[tuple[int, bytes, float]] = []  # frames that came before the answer to PLAY, and when
+        self._early_bytes = 0
         self.media: Media | None = None
         self.keep_alive_every_s = SESSION_TIMEOUT_S / 2
         self.is_connecting = True
@@ -254,8 +255,8 @@ class Dialog:
             try:
                 self._send(method, url, headers)
                 response = self._answer(method)
-            except (_HungUp, ConnectionError):
-                if not self._may_reconnect:
+            except ConnectionError as error:
+                if isinstance(error, StreamError) or not self._may_reconnect:
                     raise
                 # Some close the connection with the 401, and expect the password on a new one.
                 self._may_reconnect = answered_this = False
@@ -324,8 +325,8 @@ class Dialog:
                 if response.status >= 200:
                     # An earlier question once more, if the right answer follows; else this camera cannot count.
                     stray, stray_until_mono_s = response, time.monotonic() + STRAY_S
-            events = self.wire.events
-            if not self.wire.has_pending and not self._patience.wait(self.wire.fileno(), events, stray_until_mono_s):
+            wire = self.wire
+            if not self._patience.wait(wire.fileno(), wire.events, stray_until_mono_s, is_ready=wire.has_pending):
                 if stray is not None:
                     self._miscounts = True
                     return stray
@@ -350,7 +351,8 @@ class Dialog:
                     self._answers.append(each)
                 elif isinstance(each, Request):
                     self.heard_request(each)
-                elif len(self.early) < EARLY_FRAMES_MAX:
+                elif self._early_bytes < EARLY_BYTES_MAX:
+                    self._early_bytes += len(each[1])
                     self.early.append((*each, now_mono_s))
 
     # --- while it plays ---

@@ -28,11 +28,12 @@ from streams.rtsp.wire import POLL_S, Patience, Stopped
 
 log = logging.getLogger(__name__)
 
-# Twice the group of a second of a 4K camera; a reader that is held up by more holds the camera up.
-UNREAD_BYTES_MAX = 8 << 20
+# A second of a camera of 32 Mbit/s; a reader that is held up by more holds the camera up.
+UNREAD_BYTES_MAX = 4 << 20
 STRANGE_MAX = 25  # packets of another payload type than was announced, before the first that was
 DRAIN_S = 0.5  # for libav to take what came before the end
 FAREWELL_S = 0.3
+RESOLVER_LATE_S = 0.5  # the system's own time-outs are longer than ours
 KEY_FRAME_WITHIN_S = 30.0  # after the first packet; an attempt that makes progress is not cut before
 _JOIN_S = 2.0
 
@@ -59,7 +60,7 @@ class Front:
         self._address = redacted(url)
         self._read_timeout_s = read_timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._deadline_mono_s = time.monotonic() + connect_timeout_s
+        self._deadline_mono_s = min(time.monotonic() + connect_timeout_s, ends_mono_s)
         self._ends_mono_s = ends_mono_s
         self._reader_within_mono_s: float | None = None  # until when libav has to have found a picture
         self._stop = stop
@@ -83,22 +84,19 @@ class Front:
     ) -> None:
         self._closing.set()
         # A resolver that hangs is left to end by itself: nothing waits for it, and it finds that it is not wanted.
-        if not self._is_resolving:
-            self._thread.join(_JOIN_S)
+        self._thread.join(_JOIN_S if not self._is_connecting else 3 * POLL_S)
 
     def wait_for_video(self) -> str | None:
         """The address on loopback at which libav finds the track; None if stop was set. Raises a StreamError."""
         while not self._settled.wait(POLL_S):
             if self._stop.is_set():
                 return None
-            if self._is_resolving and time.monotonic() > self._deadline_mono_s:
-                raise StreamUnreachable(f"{self._address}: no answer for the name of the host, or from it")
+            if self._is_connecting and time.monotonic() > self._deadline_mono_s + RESOLVER_LATE_S:
+                raise StreamUnreachable(f"{self._address}: the name of its host could not be looked up in time")
         if self._stop.is_set():
             return None
         if self.failure is not None:
             raise self.failure
-        if self._has_passed():
-            raise StreamStalled(f"{self._address}: sent no picture in time")
         assert self._loopback is not None, "video comes through it"
         return self._loopback.url
 
@@ -116,18 +114,19 @@ class Front:
         return self._sequence.lost
 
     @property
-    def _is_resolving(self) -> bool:
+    def _is_connecting(self) -> bool:
         return self._dialog is None or self._dialog.is_connecting
 
-    def _is_over(self) -> bool:
-        return self._stop.is_set() or self._closing.is_set() or self._has_passed()
+    def _is_unwanted(self) -> bool:
+        return self._stop.is_set() or self._closing.is_set()
 
     def _has_passed(self) -> bool:
-        return time.monotonic() >= self._ends_mono_s
+        """Its whole time, after video came; before that the deadline tells more."""
+        return self._settled.is_set() and time.monotonic() >= self._ends_mono_s
 
     def _run(self) -> None:
         try:
-            patience = Patience(self._deadline_mono_s, self._is_over)
+            patience = Patience(self._deadline_mono_s, self._is_unwanted)
             dialog = Dialog(self._url, transport=self._transport, trust=self._trust, patience=patience)
             self._dialog = dialog
             dialog.play()
@@ -147,7 +146,7 @@ class Front:
         """libav first: who waits for it must not wait for the camera, too."""
         if self._loopback is not None:
             self._loopback.close()
-        if self.failure is None and not self._is_over():
+        if self.failure is None and not self._is_unwanted() and not self._has_passed():
             self.failure = StreamBroken(f"{self._address}: the connection ended")
         self._settled.set()
         if self._dialog is not None:
@@ -181,7 +180,7 @@ class Front:
         for channel, data, mono_s in dialog.early:
             relay.frame(channel, data, mono_s)
         dialog.early.clear()
-        while not self._is_over() and not loopback.has_left:
+        while not self._is_unwanted() and not self._has_passed() and not loopback.has_left:
             relay.turn()
             if relay.last_mono_s is not None and not self._settled.is_set():
                 self._reader_within_mono_s = time.monotonic() + KEY_FRAME_WITHIN_S
@@ -220,6 +219,8 @@ class _Relay:
         self._strange = 0  # packets that are not of the track
         self.last_mono_s: float | None = None  # when the last packet of the track came
         self.failure: StreamError | None = None
+        self._poller = select.poll()
+        self._watched: dict[int, int] = {}
         now_mono_s = time.monotonic()
         self._alive_mono_s = now_mono_s + dialog.keep_alive_every_s
         self._report_mono_s = now_mono_s + REPORT_EVERY_S
@@ -227,19 +228,20 @@ class _Relay:
     @property
     def instead(self) -> str:
         """What came in the place of the track, for the one on call."""
-        return f"; {self._strange} packets of something else" if self._strange else ""
+        strangers = self._media.ports.strangers if self._media.ports is not None else 0
+        return (f"; {self._strange} packets of something else came" if self._strange else "") + (
+            f"; {strangers} packets came from another address than the camera's" if strangers else ""
+        )
 
     def turn(self) -> None:
         """Wait for something to do, at most POLL_S, and do it."""
         is_full = self._loopback.unsent_bytes > UNREAD_BYTES_MAX
-        poller = select.poll()
-        for fd, events in self._loopback.events().items():
-            poller.register(fd, events)
+        wanted = self._loopback.events()
         if not is_full:
-            poller.register(self._wire.fileno(), self._wire.events)
+            wanted[self._wire.fileno()] = self._wire.events
             if self._media.ports is not None:
-                poller.register(self._media.ports.fileno(), select.POLLIN)
-        ready = dict(poller.poll(self._wait_ms()))
+                wanted[self._media.ports.fileno()] = select.POLLIN
+        ready = self._polled(wanted)
         now_mono_s = time.monotonic()
         if is_full:
             # The camera waits for the reader here: that is no silence of the camera's.
@@ -250,6 +252,15 @@ class _Relay:
             self._hand_on(packet, missing)
         self._loopback.turn(ready)
         self._keep_up(now_mono_s)
+
+    def _polled(self, wanted: dict[int, int]) -> dict[int, int]:
+        if wanted != self._watched:
+            for fd in self._watched.keys() - wanted.keys():
+                self._poller.unregister(fd)
+            for fd, events in wanted.items():
+                self._poller.register(fd, events)
+            self._watched = wanted
+        return dict(self._poller.poll(self._wait_ms()))
 
     def _wait_ms(self) -> float:
         if self._wire.has_pending:

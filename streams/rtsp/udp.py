@@ -23,6 +23,7 @@ class Ports:
     def __init__(self, family: int, local: str) -> None:
         self._rtp, self._rtcp = _neighbours(family, local)
         self.port = int(self._rtp.getsockname()[1])
+        self.strangers = 0  # packets of others than the camera
         self._from: set[str] = set()
         self._to: tuple[str, int] | None = None
         self._report: tuple[int, int] = (0, 0)  # received and expected until the last report
@@ -53,6 +54,8 @@ class Ports:
                 continue  # an earlier datagram of ours did not arrive
             if sender[0].partition("%")[0] in self._from:
                 found.append(data)
+            else:
+                self.strangers += 1
         return found
 
     def report(self, sequence: Sequence) -> None:

@@ -29,8 +29,11 @@ class Patience:
     def __init__(self, ends_mono_s: float, is_stopped: Callable[[], bool]) -> None:
         self.ends_mono_s, self._is_stopped = ends_mono_s, is_stopped
 
-    def wait(self, fd: int, events: int, ends_mono_s: float | None = None) -> bool:
-        """True once one of the events is there, False when the time is over. Raises Stopped."""
+    def wait(self, fd: int, events: int, ends_mono_s: float | None = None, *, is_ready: bool = False) -> bool:
+        """True once one of the events is there, False when the time is over. Raises Stopped.
+
+        is_ready: there is something already that no poll tells of.
+        """
         ends_mono_s = self.ends_mono_s if ends_mono_s is None else min(ends_mono_s, self.ends_mono_s)
         poller = select.poll()  # not select.select: a daemon with many files has descriptors above 1023
         poller.register(fd, events)
@@ -40,7 +43,7 @@ class Patience:
             left_s = ends_mono_s - time.monotonic()
             if left_s <= 0:
                 return False
-            if poller.poll(min(left_s, POLL_S) * 1000):
+            if is_ready or poller.poll(min(left_s, POLL_S) * 1000):
                 return True
 
 

@@ -7,10 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import av
 import pytest
+from av.video.stream import VideoStream
 
 from streams import Frame, Source, StreamBroken, StreamError, StreamStalled, StreamUnreachable, probe
 from streams.opening import opened
@@ -211,6 +215,52 @@ def test_lost_packets_are_counted_and_told_with_their_picture(tmp_path: Path, tr
     assert all(frame in hurt or frame + 1 in hurt for frame in gone if frame < 45)
     assert all(frame % 10 in (3, 4) for frame in hurt)
     assert counted_lost >= 4
+
+
+def simple(path: Path, codec: str) -> Path:
+    """A clip of a codec that no other test needs."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = 320, 240
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.options = {"huffman": "default"} if codec == "mjpeg" else {}
+        for index, gray in enumerate(counted(60)):
+            frame = av.VideoFrame.from_ndarray(gray, format="gray").reformat(format=stream.pix_fmt)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["h264", "h264 with B-frames", "hevc", "mjpeg", "mpeg4"])
+def test_of_every_picture_it_is_known_when_it_came(tmp_path: Path, kind: str) -> None:
+    codec = kind.split(" ", maxsplit=1)[0]
+    if codec in ("mjpeg", "mpeg4"):
+        path = simple(tmp_path / "clip.mkv" if codec == "mjpeg" else tmp_path / "clip.mp4", codec)
+    else:
+        encoder = {"h264": "libx264", "hevc": "libx265"}[codec]
+        path = encode(tmp_path / "clip.mp4", counted(60), codec=encoder, b_frames=2 if "B" in kind else 0)
+    with OddCamera(path) as camera:
+        began_mono_s = time.monotonic()
+        with opened(
+            camera.url,
+            transport="tcp",
+            trust=rules.trust(),
+            connect_timeout_s=DEADLINE_S,
+            read_timeout_s=DEADLINE_S,
+            stop=threading.Event(),
+        ) as connection:
+            assert connection is not None
+            assert connection.stream.codec_context.name == codec
+            packets = islice(connection.container.demux(connection.stream), 50)
+            found = [connection.arrival_of(packet) for packet in packets]
+    arrivals = [arrival.mono_s for arrival in found if arrival is not None]
+    assert len(arrivals) == 50
+    assert arrivals == sorted(arrivals)
+    assert len(set(arrivals)) > 40, "each its own"
+    assert began_mono_s < arrivals[0]
+    assert not any(arrival.lost for arrival in found if arrival is not None)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
