@@ -84,7 +84,7 @@ class Dialog:
         self._answers: list[Response] = []
         self._cseq = 0
         self._miscounts = False  # this camera's answers carry another number than their request
-        self._has_spoken = False
+        self._has_spoken = self._has_hung_up = False
         self._may_reconnect = self._may_ask_again = False
         self._public = ""
         self._session: str | None = None
@@ -126,7 +126,8 @@ class Dialog:
         self.is_connecting = False
         self.receiver = Receiver()
         self._answers.clear()
-        self._has_spoken = self._miscounts = False
+        self._has_spoken = self._has_hung_up = self._miscounts = False
+        self._session = None
 
     def _greet(self) -> None:
         """OPTIONS tells which methods there are; a camera that refuses it may play all the same."""
@@ -315,7 +316,7 @@ class Dialog:
         stray: Response | None = None
         stray_until_mono_s: float | None = None
         while True:
-            while self._answers:
+            while self._answers:  # a camera may refuse and hang up in one
                 response = self._answers.pop(0)
                 if response.status >= 200 and (self._miscounts or response.cseq in (self._cseq, None)):
                     return response
@@ -325,6 +326,8 @@ class Dialog:
                 if response.status >= 200:
                     # An earlier question once more, if the right answer follows; else this camera cannot count.
                     stray, stray_until_mono_s = response, time.monotonic() + STRAY_S
+            if self._has_hung_up:
+                raise _HungUp
             wire = self.wire
             if not self._patience.wait(wire.fileno(), wire.events, stray_until_mono_s, is_ready=wire.has_pending):
                 if stray is not None:
@@ -343,7 +346,8 @@ class Dialog:
         assert self.wire is not None, "it is connected"
         for data in self.wire.receive():
             if not data:
-                raise _HungUp
+                self._has_hung_up = True
+                return
             now_mono_s = time.monotonic()
             for each in self.receiver.feed(data):
                 if isinstance(each, Response):

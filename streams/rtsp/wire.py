@@ -76,6 +76,10 @@ class Wire:
                 break
             except ssl.SSLEOFError:
                 data = b""
+            except OSError:
+                if found:
+                    break  # what came before it is heard first; it comes again
+                raise
             found.append(data)
             if not data or (len(data) < READ_BYTES and not self._pending()):
                 break

@@ -178,6 +178,14 @@ def test_a_camera_that_hangs_up_is_broken(clip: RtpClip, method: str, kind: type
         assert isinstance(reader.wait_for_end(), kind)
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"])
+def test_a_camera_that_refuses_and_hangs_up_is_heard(clip: RtpClip, method: str) -> None:
+    manners = Manners(answers={method: Reply(453, "Not Enough Bandwidth")}, closes_after=(method,))
+    with OddCamera(clip, manners) as camera, Reader(url=camera.url) as reader:
+        error = reader.wait_for_end()
+    assert isinstance(error, StreamBroken if method == "OPTIONS" else StreamBusy)
+
+
 def test_what_is_said_without_an_end_is_left(clip: RtpClip) -> None:
     endless = Manners(before_answer={"DESCRIBE": b"RTSP/1.0 100 Continue\r\n\r\n" * 200})
     large = Manners(answers={"DESCRIBE": Reply(200, body="v=0\r\n" + "x" * 100_000)})
