@@ -6,35 +6,31 @@ whatever addresses the camera names in its answers: another host gets neither a 
 
 import time
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
 
 from net.address import looks_encoded
-from streams.address import NETWORK_SCHEMES, Door, door_of, redacted
+from streams.address import door_of, redacted
 from streams.errors import (
     StreamBroken,
     StreamError,
     StreamMoved,
-    StreamRefused,
     StreamStalled,
     StreamUnauthorized,
     StreamUnreachable,
     StreamUnsupported,
 )
+from streams.rtsp import headers
 from streams.rtsp.auth import Authorizer, Unanswerable, challenges, is_stale
 from streams.rtsp.message import NotRtsp, Receiver, Request, Response
+from streams.rtsp.redirects import MOVED, REDIRECTS_MAX, Moved, followed
 from streams.rtsp.refusals import refusal
-from streams.rtsp.sdp import Track, described, joined
+from streams.rtsp.sdp import Track, described, joined, resolved
 from streams.rtsp.tls import Trust
 from streams.rtsp.udp import Ports
 from streams.rtsp.wire import Patience, Wire, connected
 
-REDIRECTS_MAX = 3
 ASKED_AGAIN_MAX = 3  # for a password or for a nonce that is gone
 EARLY_BYTES_MAX = 4 << 20
 STRAY_S = 0.5  # for the right answer after one with another number
-SESSION_TIMEOUT_S = 60.0  # where the camera names none (RFC 2326, 12.37)
-_MOVED = (301, 302, 303, 305, 307, 308)
-_SESSION_TIMEOUT_MAX_S = 3600.0
 _OTHERS_MAX = 50  # answers to something else
 
 
@@ -46,11 +42,6 @@ class Media:
     channel: int | None
     report_channel: int | None
     ports: Ports | None
-
-
-class _Moved(Exception):
-    def __init__(self, door: Door) -> None:
-        self.door = door
 
 
 class _HungUp(ConnectionError):
@@ -79,7 +70,7 @@ class Dialog:
         self.early: list[tuple[int, bytes, float]] = []  # frames that came before the answer to PLAY, and when
         self._early_bytes = 0
         self.media: Media | None = None
-        self.keep_alive_every_s = SESSION_TIMEOUT_S / 2
+        self.keep_alive_every_s = headers.SESSION_TIMEOUT_S / 2
         self.is_connecting = True
         self._answers: list[Response] = []
         self._cseq = 0
@@ -100,7 +91,7 @@ class Dialog:
                 self._greet()
                 self._set_up_and_play(*self._describe())
                 return
-            except _Moved as moved:
+            except Moved as moved:
                 self._close_wire()
                 self._door = moved.door
             except (_HungUp, OSError) as error:
@@ -132,8 +123,8 @@ class Dialog:
     def _greet(self) -> None:
         """OPTIONS tells which methods there are; a camera that refuses it may play all the same."""
         response = self._ask("OPTIONS", self._door.plain_url)
-        if response.status in _MOVED:
-            raise _Moved(self._redirected(response))
+        if response.status in MOVED:
+            raise self._moved(response)
         self._public = ",".join(response.all("public") + response.all("allow")).upper()
 
     def _describe(self) -> tuple[Track, str, str]:
@@ -141,8 +132,7 @@ class Dialog:
         url = self._door.plain_url
         response = self._ask("DESCRIBE", url, "Accept: application/sdp")
         self._insist(response, "DESCRIBE")
-        base = response.get("content-base") or response.get("content-location") or url
-        base = base.strip() if "://" in base else urljoin(url, base.strip())
+        base = resolved(url, response.get("content-base") or response.get("content-location") or url)
         description = described(response.body.decode("utf-8", "replace"))
         track = description.read
         if track is None:
@@ -193,19 +183,13 @@ class Dialog:
         value = response.get("session")
         if value is None:
             return
-        self._session, *parameters = (part.strip() for part in value.split(";"))
-        for name, _, number in (each.partition("=") for each in parameters):
-            if name.strip().lower() == "timeout" and number.strip().isdigit() and len(number) < 10:
-                # Half of it, so that one answer may be slow; a camera that says 0 means that it never ends one.
-                timeout_s = min(float(number) or SESSION_TIMEOUT_S, _SESSION_TIMEOUT_MAX_S)
-                self.keep_alive_every_s = max(0.5, timeout_s / 2)
+        self._session, timeout_s = headers.session(value)
+        if timeout_s is not None:
+            self.keep_alive_every_s = max(0.5, timeout_s / 2)  # half of it, so that one answer may be slow
 
     def _heed_transport(self, response: Response, track: Track) -> None:
-        value = (response.get("transport") or "").split(",")[0]
-        given = {
-            name.strip().lower(): text.strip() for name, _, text in (each.partition("=") for each in value.split(";"))
-        }
-        first, second = _pair(given.get("interleaved", ""))
+        given = headers.transport(response.get("transport") or "")
+        first, second = given.channels
         if self._transport == "tcp" or first is not None:
             channel = 0 if first is None else first
             self.media = Media(
@@ -214,47 +198,33 @@ class Dialog:
             return
         assert self._ports is not None, "they were named in SETUP"
         assert self.wire is not None, "it is connected"
-        self._ports.expect(self.wire.peer, given.get("source"), *_pair(given.get("server_port", "")))
+        self._ports.expect(self.wire.peer, given.source, *given.ports)
         self.media = Media(track=track, channel=None, report_channel=None, ports=self._ports)
 
     def _insist(self, response: Response, method: str) -> None:
         """Raises what a status other than success means."""
-        if response.status in _MOVED:
-            raise _Moved(self._redirected(response))
+        if response.status in MOVED:
+            raise self._moved(response)
         if not 200 <= response.status < 300:
             raise refusal(response.status, response.reason, method, transport=self._transport, address=self.address)
 
-    def _redirected(self, response: Response) -> Door:
-        """Where a redirect leads, if the password may follow it there."""
-        location = response.get("location")
-        if not location:
-            raise StreamRefused(f"{self.address}: it answered {response.status} without saying where to")
-        target = location if "://" in location else urljoin(self._door.plain_url.replace("rtsp", "http", 1), location)
-        target = target if "://" in location else target.replace("http", "rtsp", 1)
-        shown = redacted(target)[:200]
-        if urlsplit(target).scheme.lower() not in NETWORK_SCHEMES:
-            raise StreamMoved(f"{self.address}: redirects to {shown}, which is no RTSP")
-        try:
-            door = door_of(target)
-        except ValueError:
-            raise StreamMoved(f"{self.address}: redirects to an address that is none") from None
+    def _moved(self, response: Response) -> Moved:
         assert self.wire is not None, "it has answered"
-        if door.host.lower() not in (self._configured.host.lower(), self.wire.peer):
-            raise StreamMoved(f"{self.address}: redirects to another host, {shown}")
-        if self._door.scheme == "rtsps" and door.scheme != "rtsps":
-            raise StreamMoved(f"{self.address}: redirects from rtsps to {shown}, which is not encrypted")
-        if door.scheme == "rtsps":
+        moved = followed(
+            response, self._door, configured=self._configured.host, peer=self.wire.peer, address=self.address
+        )
+        if moved.door.scheme == "rtsps":
             self._transport = "tcp"
-        return door
+        return moved
 
     # --- one question ---
 
-    def _ask(self, method: str, url: str, *headers: str) -> Response:
+    def _ask(self, method: str, url: str, *lines: str) -> Response:
         """The answer, once the camera has taken the password where it asks for one."""
         answered_this = False
         for _ in range(ASKED_AGAIN_MAX + 1):
             try:
-                self._send(method, url, headers)
+                self._send(method, url, lines)
                 response = self._answer(method)
             except ConnectionError as error:
                 if isinstance(error, StreamError) or not self._may_reconnect:
@@ -298,10 +268,10 @@ class Dialog:
             why = "a % and two digits stand in the password itself: what ${NAME} stands for is not to be encoded"
         return StreamUnauthorized(f"{self.address}: {why}" if why else self.address, hint=hint)
 
-    def _send(self, method: str, url: str, headers: tuple[str, ...]) -> None:
+    def _send(self, method: str, url: str, more: tuple[str, ...]) -> None:
         assert self.wire is not None, "it is connected"
         self._cseq += 1
-        lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._cseq}", "User-Agent: orwatch", *headers]
+        lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._cseq}", "User-Agent: orwatch", *more]
         lines += [f"Session: {self._session}"] if self._session else []
         if self._authorizer is not None and (value := self._authorizer.header(method, url)):
             lines.append(f"Authorization: {value}")
@@ -419,10 +389,3 @@ class Dialog:
         if self.wire is not None:
             self.wire.close()
             self.wire = None
-
-
-def _pair(text: str) -> tuple[int | None, int | None]:
-    """`4-5` of a Transport header."""
-    first, _, second = text.partition("-")
-    numbers = [int(each) if each.isascii() and each.isdigit() and len(each) < 6 else None for each in (first, second)]
-    return numbers[0], numbers[1]

@@ -1,7 +1,7 @@
 """What a camera says of its tracks (RFC 8866), the one that is read, and what libav is told of it."""
 
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 # What libav takes out of RTP and decodes. PyAV says it of no other before a stream is open.
 _DECODED = frozenset(
@@ -104,14 +104,26 @@ def joined(base: str, control: str) -> list[str]:
     if "://" in control:
         return [control]
     behind = base + ("" if base.endswith("/") else "/") + control.removeprefix("/")
-    by_the_book = urljoin(base.replace("rtsps:", "https:", 1).replace("rtsp:", "http:", 1), control)
-    by_the_book = urlsplit(base).scheme + by_the_book[by_the_book.index(":") :]
+    by_the_book = resolved(base, control)
     ways = (
         [by_the_book, behind] if control.startswith("/") and _starts_with_path(base, control) else [behind, by_the_book]
     )
     return list(dict.fromkeys(ways))
 
 
+def resolved(base: str, relative: str) -> str:
+    """By RFC 1808, which Python knows of http, but not of rtsps. What cannot be resolved is the base."""
+    relative = relative.strip()
+    if "://" in relative:
+        return relative
+    scheme, mark, rest = base.partition("://")
+    try:
+        return scheme + mark + urljoin(f"http://{rest}", relative).partition("://")[2]
+    except ValueError:  # brackets that hold no IPv6 address
+        return base
+
+
 def _starts_with_path(base: str, control: str) -> bool:
-    path = urlsplit(base).path.rstrip("/")
-    return bool(path) and control.startswith(path)
+    rest = base.partition("://")[2]
+    path = rest.partition("/")[2].partition("?")[0].rstrip("/")
+    return bool(path) and control.startswith(f"/{path}")

@@ -1,8 +1,10 @@
 """The track that is read is the first that can be, and its address is found as cameras mean it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.rtsp.sdp import described, joined
+from streams.rtsp.sdp import described, joined, resolved
 
 SDP = """v=0
 c=IN IP4 239.1.1.1
@@ -63,6 +65,16 @@ def test_a_static_payload_type_needs_no_name() -> None:
 )
 def test_a_control_leads_where_cameras_mean_it_to(base: str, control: str, first: str) -> None:
     assert joined(base, control)[0] == first
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.lists(st.text("am=v:*/ []@?0RTPAVPvideo96", max_size=30)))
+def test_no_address_and_no_description_whatever_they_hold_break_anything(
+    base: str, control: str, lines: list[str]
+) -> None:
+    assert joined(base, control)
+    assert isinstance(resolved(base, control), str)
+    track = described("m=video 0 RTP/AVP 96\n" + "\n".join(lines)).read
+    assert track is None or track.for_libav()
 
 
 def test_what_the_rfc_means_is_the_second_way() -> None:
