@@ -1,4 +1,4 @@
-"""Where threads and the event loop meet; the only file that makes threads.
+"""Where threads and the event loop meet; the only file of the daemon that makes threads.
 
 Blocking work runs in a thread named for it and is given a stop event. What it finds crosses to the loop through a
 Handover: bounded, oldest dropped first and counted.

@@ -1,7 +1,10 @@
 """Addresses of streams: their parts, and how to show one without its secrets."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from net.address import parts_of
 
 NETWORK_SCHEMES = {"rtsp": 554, "rtsps": 322}
 
@@ -11,12 +14,14 @@ _SECRET_IN_PATH = re.compile(r"(?i)\b(user|username|usr|pass|password|passwd|pwd
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where a network stream answers, and its address without credentials."""
+    """Where a network stream answers, its address without credentials, and these apart."""
 
     host: str
     port: int
     scheme: str
     plain_url: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 def scheme_of(url: str) -> str:
@@ -44,12 +49,16 @@ def redacted(url: str) -> str:
 
 
 def door_of(url: str) -> Door:
-    """Where to knock for a network stream. Raises ValueError if the port is no number."""
-    scheme = scheme_of(url)
-    rest = url.partition("://")[2].rpartition("@")[2]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:]*)(?::(\d+))?", authority)
-    if found is None or not found[1]:
-        raise ValueError(f"{redacted(url)}: expected {scheme}://host:port/path")
-    port = int(found[2]) if found[2] else NETWORK_SCHEMES[scheme]
-    return Door(found[1].strip("[]"), port, scheme, f"{scheme}://{rest}")
+    """Where to knock for a network stream. Raises ValueError, without secrets, if the address has no clear reading."""
+    try:
+        parts = parts_of(url)
+    except ValueError as error:
+        raise ValueError(f"{redacted(url)}: {error}") from None
+    port = parts.port or NETWORK_SCHEMES[parts.scheme]
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    shown_port = f":{parts.port}" if parts.port else ""
+    # What must not stand in the line of a request is encoded; what is encoded already stays as it is.
+    path = quote(parts.path, safe="/?#[]@!$&'()*+,;=:%~|^`{}\\\"<>")
+    return Door(
+        parts.host, port, parts.scheme, f"{parts.scheme}://{host}{shown_port}{path}", parts.user, parts.password
+    )

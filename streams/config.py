@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from streams.frame import Picture
+from streams.rtsp import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,7 @@ class SourceConfig:
     url: str = field(repr=False)  # rtsp://, rtsps://, or the path of a file
     detect_url: str | None = field(repr=False)  # the sub-stream; when given, it is the one classified
     transport: Literal["tcp", "udp"]
+    trust: Trust  # rtsps only
     connect_timeout_s: float
     read_timeout_s: float  # a stall is reported within this time
     sample_fps: float

@@ -1,16 +1,16 @@
 """What can go wrong with a camera: one class per thing that the one on call would do differently."""
 
-from typing import ClassVar
-
 
 class StreamError(Exception):
     """The stream failed."""
 
-    hint: ClassVar[str] = "Look at the camera's own page."
+    hint = "Look at the camera's own page."
 
-    def __init__(self, detail: str = "") -> None:
-        """detail: what was seen, already free of credentials."""
+    def __init__(self, detail: str = "", *, hint: str | None = None) -> None:
+        """detail: what was seen, already free of credentials. hint: where more is known than the class says."""
         self.detail = detail
+        if hint is not None:
+            self.hint = hint
         message = (type(self).__doc__ or "").strip().splitlines()[0]
         super().__init__(f"{message} ({detail})" if detail else message)
 
@@ -24,7 +24,10 @@ class StreamUnreachable(StreamError, ConnectionError):
 class StreamUnauthorized(StreamError, PermissionError):
     """The camera refused the user name or the password."""
 
-    hint = "Check the user and the password of the url; special characters in it must be percent-encoded (@ is %40)."
+    hint = (
+        "Check the user and the password of the url; special characters in it must be percent-encoded (@ is %40),"
+        " but not in what ${NAME} stands for."
+    )
 
 
 class StreamNotFound(StreamError, FileNotFoundError):
@@ -34,7 +37,7 @@ class StreamNotFound(StreamError, FileNotFoundError):
 
 
 class StreamStalled(StreamError, TimeoutError):
-    """The camera is connected but sent no frame within the read timeout."""
+    """The camera is connected but sent no frame in time."""
 
     hint = "A frozen encoder still accepts RTSP: look at the camera's own page, then power-cycle it."
 
@@ -49,3 +52,33 @@ class StreamUnsupported(StreamError, ValueError):
     """The stream cannot be decoded here."""
 
     hint = "Set the camera to H.264 or H.265 with a key frame every one or two seconds."
+
+
+class StreamBusy(StreamError, ConnectionError):
+    """The camera is busy, or has no room for another viewer."""
+
+    hint = "Close another viewer of this camera, raise its number of streams, or read its sub-stream (detect_url)."
+
+
+class StreamRefused(StreamError, ConnectionError):
+    """The camera refused to send its stream."""
+
+    hint = "Compare the path and the query of the url with the camera's manual; look at the camera's own page."
+
+
+class StreamTransportRefused(StreamError, ValueError):
+    """The camera does not send over the transport that is configured."""
+
+    hint = "Set transport to the other one."
+
+
+class StreamUntrusted(StreamError, PermissionError):
+    """The TLS of the camera cannot be trusted, and nothing was told to it."""
+
+    hint = "Set ca_file to the certificate of who signed it, or certificate_sha256 to its fingerprint."
+
+
+class StreamMoved(StreamError, ConnectionError):
+    """The camera sends its viewers to another address, and nothing was told to that."""
+
+    hint = "If that is right, set it as the url of the camera."

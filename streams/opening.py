@@ -1,18 +1,21 @@
 """Opening a stream or a file with a deadline, and libav's errors in our words.
 
-PyAV's own time-outs interrupt every wait of libav. They are polled every 0.1 s, hence the margin. libav's errors
-carry the address with its password in their text, so none of them leaves this package, not even as the cause of ours.
+A camera is talked with in streams/rtsp; libav reads what comes of it on loopback. Its errors carry the address that
+it opened in their text, so none of them leaves this package, not even as the cause of ours.
 """
 
-import logging
+from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
+
+import math
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import av
 from av.container.input import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streams.address import is_network, redacted, scheme_of
@@ -25,12 +28,42 @@ from streams.errors import (
     StreamUnreachable,
     StreamUnsupported,
 )
-from streams.reachable import knock
+from streams.rtsp import Arrival, Front, Trust
 
-log = logging.getLogger(__name__)
-
-POLL_MARGIN_S = 0.15
 FILE_BUFFER_BYTES = 1 << 18
+# libav looks for a picture in what it gets; when that is over is said by streams/rtsp.
+_LOOKS_FOR_US = 60_000_000
+_LOOKS_FOR_BYTES = 64 << 20
+_OPTIONS = {
+    "rtsp_transport": "tcp",
+    "fpsprobesize": "0",  # the frame rate is not worth 0.8 s of waiting
+    "analyzeduration": str(_LOOKS_FOR_US),
+    "probesize": str(_LOOKS_FOR_BYTES),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A stream whose packets can be read. front: the conversation with the camera; None for a file."""
+
+    container: InputContainer
+    stream: VideoStream
+    address: str  # without credentials
+    front: Front | None
+
+    def arrival_of(self, packet: Packet[VideoStream]) -> Arrival | None:
+        """Once per packet, before its pts is changed; None for a file."""
+        return self.front.arrival_of(packet.pts) if self.front is not None else None
+
+    @property
+    def lost(self) -> int:
+        """RTP packets that never came, since it was opened."""
+        return self.front.lost if self.front is not None else 0
+
+    def why_it_ended(self, failure: StreamError | None = None) -> StreamError:
+        """After the last packet of a camera. failure: what libav said; the camera's own end is known better."""
+        seen = self.front.failure if self.front is not None else None
+        return seen or failure or StreamBroken(f"{self.address}: the camera ended the stream")
 
 
 @contextmanager
@@ -38,60 +71,66 @@ def opened(
     url: str,
     *,
     transport: Literal["tcp", "udp"],
+    trust: Trust,
     connect_timeout_s: float,
     read_timeout_s: float,
     stop: threading.Event,
-) -> Iterator[tuple[InputContainer, VideoStream] | None]:
-    """The container and its first video stream; None if stop was set while connecting.
+    ends_mono_s: float = math.inf,
+) -> Iterator[Opened | None]:
+    """The first video stream of a camera or a file; None if stop was set while connecting.
 
-    Takes at most connect_timeout_s. Raises a StreamError.
+    connect_timeout_s: to the first packet of a camera. While packets come, its first picture may take longer, up to
+    streams.rtsp.front.KEY_FRAME_WITHIN_S. ends_mono_s: then a camera's packets end without a failure. A stop ends them
+    within a fraction of a second, too, whatever libav waits for. Raises a StreamError.
     """
-    container = (
-        _open_network(url, transport, connect_timeout_s, read_timeout_s, stop) if scheme_of(url) else _open_file(url)
-    )
-    if container is None:
-        yield None
+    if not scheme_of(url):
+        with _open_file(url) as container:
+            yield Opened(container=container, stream=_video_of(container, url), address=url, front=None)
         return
-    with container:
-        streams = container.streams.video
-        if not streams:
-            raise StreamUnsupported(f"{redacted(url)}: has no video track")
-        stream = streams[0]
-        if stream.codec_context is None:  # PyAV found no decoder
-            raise StreamUnsupported(f"{redacted(url)}: no decoder for its codec")
-        yield container, stream
-
-
-def _open_network(
-    url: str, transport: str, connect_timeout_s: float, read_timeout_s: float, stop: threading.Event
-) -> InputContainer | None:
     if not is_network(url):
         raise StreamUnsupported(f"{redacted(url)}: expected rtsp://, rtsps:// or the path of a file")
-    deadline_mono_s = time.monotonic() + connect_timeout_s
-    if not knock(url, deadline_mono_s=deadline_mono_s, stop=stop):
-        return None
-    options = {
-        "rtsp_transport": transport,
-        # With an audio track set up, its packets would keep the read time-out quiet while the picture stands still.
-        "allowed_media_types": "video",
-        "timeout": str(int(connect_timeout_s * 1e6)),  # of single socket operations, the farewell at close among them
-        "fpsprobesize": "0",  # the frame rate is not worth 0.8 s of waiting
-    }
-    # libav opens in two steps, and PyAV gives each of them the time-out.
-    open_timeout_s = max(0.1, (deadline_mono_s - time.monotonic()) / 2)
+    with Front(
+        url,
+        transport=transport,
+        trust=trust,
+        connect_timeout_s=connect_timeout_s,
+        read_timeout_s=read_timeout_s,
+        stop=stop,
+        ends_mono_s=ends_mono_s,
+    ) as front:
+        local = front.wait_for_video()
+        found = _open_network(local, url, front, stop) if local is not None else None
+        if found is None:
+            yield None
+            return
+        with found:
+            yield Opened(container=found, stream=_video_of(found, url), address=redacted(url), front=front)
+
+
+def _video_of(container: InputContainer, url: str) -> VideoStream:
+    streams = container.streams.video
+    if not streams:
+        raise StreamUnsupported(f"{redacted(url)}: has no video track")
+    if streams[0].codec_context is None:  # PyAV found no decoder
+        raise StreamUnsupported(f"{redacted(url)}: no decoder for its codec")
+    return streams[0]
+
+
+def _open_network(local: str, url: str, front: Front, stop: threading.Event) -> InputContainer | None:
     failure: StreamError
     try:
-        return av.open(url, options=options, timeout=(open_timeout_s, interrupted_after_s(read_timeout_s)))
+        container = av.open(local, options=_OPTIONS)
     except (av.FFmpegError, ValueError) as error:
         failure = in_our_words(error, url, opening=True)
-    if time.monotonic() >= deadline_mono_s - open_timeout_s:  # libav also says "invalid data" when it was interrupted
-        failure = StreamStalled(f"{redacted(url)}: answers RTSP, but sent no picture within the connect timeout")
-    raise failure  # outside the except block, so that libav's error is not even its context
-
-
-def interrupted_after_s(read_timeout_s: float) -> float:
-    """What PyAV is told, so that a stall is over within read_timeout_s."""
-    return max(0.1, read_timeout_s - POLL_MARGIN_S)
+    else:
+        front.read()
+        if front.failure is None and not stop.is_set():
+            return container
+        failure = front.failure or StreamBroken(redacted(url))
+        container.close()
+    if stop.is_set():
+        return None
+    raise front.failure or failure  # outside the except block, so that libav's error is not even its context
 
 
 def _open_file(path: str) -> InputContainer:

@@ -11,6 +11,7 @@ from streams.address import is_network, redacted
 from streams.clock import Timeline
 from streams.errors import StreamBroken, StreamError
 from streams.opening import in_our_words, opened
+from streams.rtsp import Trust
 from streams.sampler import Groups
 
 READ_TIMEOUT_S = 2.0
@@ -32,21 +33,27 @@ class StreamInfo:
     first_key_frame_s: float
 
 
-def probe(url: str, *, transport: Literal["tcp", "udp"], timeout_s: float) -> StreamInfo:
+def probe(url: str, *, transport: Literal["tcp", "udp"], trust: Trust, timeout_s: float) -> StreamInfo:
     """Connect and listen until a whole group of pictures has passed, at most timeout_s. Raises a StreamError."""
     start_mono_s = time.monotonic()
     with opened(
-        url, transport=transport, connect_timeout_s=timeout_s, read_timeout_s=READ_TIMEOUT_S, stop=threading.Event()
+        url,
+        transport=transport,
+        trust=trust,
+        connect_timeout_s=timeout_s,
+        read_timeout_s=READ_TIMEOUT_S,
+        stop=threading.Event(),
+        ends_mono_s=start_mono_s + timeout_s,
     ) as connection:
         assert connection is not None, "nobody sets this stop"
-        container, stream = connection
+        stream = connection.stream
         open_s = time.monotonic() - start_mono_s
         timeline, groups = Timeline(), Groups()
         first_key_frame_s: float | None = None
         size_bytes, length_s, packets = 0, 0.0, 0
         failure: StreamError | None = None
         try:
-            for packet in container.demux(stream):
+            for packet in connection.container.demux(stream):
                 now_mono_s = time.monotonic()
                 if not packet.size or now_mono_s - start_mono_s > timeout_s:
                     break
@@ -64,6 +71,8 @@ def probe(url: str, *, transport: Literal["tcp", "udp"], timeout_s: float) -> St
                     break
         except av.FFmpegError as error:
             failure = in_our_words(error, url, opening=False)
+        if connection.front is not None and first_key_frame_s is None:
+            failure = connection.front.failure or failure
         if failure is not None:
             raise failure  # outside the except block: libav's error carries the address with its password
         if first_key_frame_s is None:

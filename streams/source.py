@@ -1,8 +1,9 @@
 """One camera: one blocking `run` is one connection attempt. Reconnecting is the caller's business.
 
-The thread that calls `run` receives, decodes and scales; there is no other. It reads a packet, asks the clock when
-that was and the picker whether it is wanted, and hands on what is. A consumer that blocks in `on_frame` holds the
-camera up: hand over and return.
+The thread that calls `run` reads packets, decodes and scales. It asks the clock when a packet was and the picker
+whether it is wanted, and hands on what is. Beside it runs one other for a camera, which only talks with it
+(streams/rtsp), and ends before `run` returns. A consumer that blocks in `on_frame` holds the camera up: hand over and
+return.
 """
 
 from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
@@ -23,10 +24,10 @@ from streams.address import is_network, redacted
 from streams.clock import Clock, FileClock, LiveClock, Timeline
 from streams.config import SourceConfig
 from streams.decoder import Decoder
-from streams.errors import StreamBroken, StreamError, StreamStalled
+from streams.errors import StreamError
 from streams.frame import Frame, Rgb
 from streams.health import FROZEN_AFTER_S, PictureHealth
-from streams.opening import in_our_words, interrupted_after_s, opened
+from streams.opening import Opened, in_our_words, opened
 from streams.picker import Pick, Picker
 from streams.recording import packets_of, says_s
 from streams.ring import Codec, Ring
@@ -51,20 +52,20 @@ class Source:
     def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
         """Read until stop is set or the recording ends; raise a StreamError otherwise.
 
-        on_frame: called in this thread. stop: noticed with the next packet, at the latest after the read time-out.
+        on_frame: called in this thread. stop: heard within a fraction of a second, whatever is waited for.
         """
         config = self.config
         with opened(
             config.classified_url,
             transport=config.transport,
+            trust=config.trust,
             connect_timeout_s=config.connect_timeout_s,
             read_timeout_s=config.read_timeout_s,
             stop=stop,
         ) as connection:
             if connection is None:
                 return
-            container, stream = connection
-            connected = _Connection(config, self.stats, self._health, stream, on_frame, self._ring)
+            connected = _Connection(config, self.stats, self._health, connection.stream, on_frame, self._ring)
             log.info(
                 "%s: %s %dx%d from %s, decoded in %s",
                 config.camera,
@@ -75,38 +76,33 @@ class Source:
                 self.stats.decoder,
             )
             if is_network(config.classified_url):
-                self._run_live(connected, container, stream, stop)
+                self._run_live(connected, connection, stop)
             else:
-                self._run_file(connected, container, stream, stop)
+                self._run_file(connected, connection.container, connection.stream, stop)
 
-    def _run_live(
-        self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
-    ) -> None:
+    def _run_live(self, connected: _Connection, connection: Opened, stop: threading.Event) -> None:
         timeline, clock = Timeline(), LiveClock(datetime.now(UTC), time.monotonic())
-        url = self.config.classified_url
-        silence_max_s = interrupted_after_s(self.config.read_timeout_s)
-        last_mono_s = time.monotonic()
+        lost_before = self.stats.lost
         tick_s = connected.tick_s
-        failure: StreamError = StreamBroken(f"{redacted(url)}: the camera ended the stream")
+        failure: StreamError | None = None
         try:
-            for packet in container.demux(stream):
+            for packet in connection.container.demux(connection.stream):
                 now_mono_s = time.monotonic()
                 if stop.is_set() or not packet.size:  # PyAV marks the end by an empty packet
                     break
-                # When libav is interrupted it first gives out the picture that it held, and would wait once more.
-                if now_mono_s - last_mono_s >= silence_max_s:
-                    failure = StreamStalled(redacted(url))
-                    break
+                arrival = connection.arrival_of(packet)
+                self.stats.lost = lost_before + connection.lost
                 stream_s = timeline.stream_s(_stamp_s(packet, tick_s), now_mono_s)
                 # libavformat holds a picture until the next one begins: what has just arrived is one frame further on.
                 late_s = clock.arrived(stream_s + timeline.step_s, now_mono_s)
                 self.stats.jumps += timeline.jumped
-                connected.packet(packet, stream_s, late_s, clock)
-                last_mono_s = time.monotonic()
+                # `lost` of this picture is for `Picker.push(..., lost=)`.
+                connected.packet(packet, stream_s, late_s, clock, lost=arrival.lost if arrival is not None else 0)
         except av.FFmpegError as error:
-            failure = in_our_words(error, url, opening=False)
+            failure = in_our_words(error, self.config.classified_url, opening=False)
         if not stop.is_set():
-            raise failure  # outside the except block: libav's error carries the address with its password
+            # Outside the except block: libav's error is not even the context of ours. The camera's comes first.
+            raise connection.why_it_ended(failure)
 
     def _run_file(
         self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from daemon.assembly import load_model, observe_rules_of, rules_of, source_of
+from daemon.assembly import load_model, observe_rules_of, rules_of, source_of, trust_of
 from daemon.assembly.speech import (
     audio_rules_of,
     baidu_rules_of,
@@ -52,6 +52,7 @@ from speech.pocketsphinx import SphinxRules
 from speech.sherpa import SherpaRules
 from streams.config import SourceConfig
 from streams.frame import Picture
+from streams.rtsp import Trust
 
 SMALL = Picture(width=96, height=64, fit="stretch")
 
@@ -59,6 +60,10 @@ SMALL = Picture(width=96, height=64, fit="stretch")
 def camera(url: str | Path, **changes: Any) -> SourceConfig:
     config = source_of("or-cam-01", CameraSettings(url=SecretStr(str(url))), Settings(), SMALL)
     return replace(config, **changes)
+
+
+def trust(**changes: Any) -> Trust:
+    return replace(trust_of(CameraSettings(url=SecretStr("rtsps://cam.example"))), **changes)
 
 
 def model(path: str | Path, **changes: Any) -> Model:

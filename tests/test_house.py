@@ -105,9 +105,9 @@ def test_the_example_loads_with_every_line_active(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("OR_CAM_01_PASSWORD", "one")
     monkeypatch.setenv("OR_CAM_02_PASSWORD", "two")
     lines = [re.sub(r"^# (?=[a-z_0-9]+ = )", "", line) for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
-    # One names a file of the site, which is not here; the other excludes the server that stands above it.
+    # One names a file of the site, which is not here; the others exclude what stands above them.
     whole = tmp_path / "orwatch.toml"
-    kept = [line for line in lines if not line.startswith(("site_json", "model_path"))]
+    kept = [line for line in lines if not line.startswith(("site_json", "model_path", "certificate_sha256"))]
     whole.write_text("\n".join(kept), encoding="utf-8")
 
     assert load(whole).model.labels == ["纱布", "缝线", "背景"]

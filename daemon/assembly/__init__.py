@@ -25,6 +25,7 @@ from inference.batcher import Batcher, Prediction
 from inference.model import Model
 from inference.sightings import Rules
 from streams.frame import Picture
+from streams.rtsp import Trust
 from streams.source import SourceConfig
 
 
@@ -106,6 +107,7 @@ def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Pi
         url=camera.url.get_secret_value(),
         detect_url=camera.detect_url.get_secret_value() if camera.detect_url else None,
         transport=camera.transport,
+        trust=trust_of(camera),
         connect_timeout_s=camera.connect_timeout_s,
         read_timeout_s=camera.read_timeout_s,
         sample_fps=settings.inference.sample_fps,
@@ -116,6 +118,10 @@ def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Pi
         loop=camera.loop,
         started_at=None,
     )
+
+
+def trust_of(camera: CameraSettings) -> Trust:
+    return Trust(ca_file=camera.ca_file, certificate_sha256=camera.certificate_sha256, verify=camera.verify_tls)
 
 
 def recording_of(name: str, path: Path, settings: Settings, picture: Picture) -> SourceConfig:

@@ -59,7 +59,11 @@ def probe(
 def _wanted(names: list[str], settings: "Settings") -> "list[Wanted]":
     from pathlib import Path
 
+    from pydantic import SecretStr, ValidationError
+
     from daemon.cli.probing import Wanted
+    from daemon.config import CameraSettings
+    from streams.address import redacted
 
     if not names:
         _some(settings)
@@ -69,7 +73,11 @@ def _wanted(names: list[str], settings: "Settings") -> "list[Wanted]":
         if name in settings.cameras:
             wanted += Wanted.of_camera(name, settings.cameras[name])
         elif "://" in name or Path(name).exists():
-            wanted.append(Wanted(name="", url=name, transport="tcp", detects=True))
+            try:
+                wanted += Wanted.of_camera("", CameraSettings(url=SecretStr(name)))
+            except ValidationError as error:
+                why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise typer.BadParameter(f"{redacted(name)}: {why}") from None
         else:
             known = ", ".join(settings.cameras) or "none is configured"
             raise typer.BadParameter(f"{name!r} is no camera (configured: {known}), no rtsp:// address and no file")

@@ -12,13 +12,13 @@ import numpy as np
 
 import daemon
 from daemon.app import listening
-from daemon.assembly import background_of, load_catalogue, load_keys, load_model, store_of
+from daemon.assembly import background_of, load_catalogue, load_keys, load_model, store_of, trust_of
 from daemon.assembly.speech import recognizer, spoken_names, synthesizer
 from daemon.cli.failures import line_of
 from daemon.cli.lines import NOTE, OK, PROBLEM, Line, listed
 from daemon.cli.model_checks import check_model
 from daemon.cli.probing import Wanted, advice, probe_all, summary
-from daemon.config import Settings
+from daemon.config import CameraSettings, Settings
 from daemon.config.speech import SpeechSettings
 from daemon.domain.catalogue import resolve_candidates
 from daemon.storage import migrate
@@ -141,6 +141,26 @@ def _cameras(settings: Settings) -> Iterator[Line]:
     yield Line(OK, "cameras", f"cameras: {len(settings.cameras)}, rooms: {len(settings.rooms)}")
     if settings.rooms and (lost := [name for name in settings.cameras if name not in in_rooms]):
         yield Line(NOTE, "cameras", f"in no room: {listed(lost)}", "Name them in [rooms.NAME] cameras.")
+    for name, camera in settings.cameras.items():
+        yield from _encryption(f"camera {name}", camera)
+
+
+def _encryption(what: str, camera: CameraSettings) -> Iterator[Line]:
+    try:
+        trust_of(camera).context()
+    except ValueError as error:
+        yield Line(PROBLEM, what, str(error), "Set ca_file to a PEM file that can be read.")
+    if not camera.verify_tls and camera.is_encrypted:
+        yield Line(
+            NOTE,
+            what,
+            "verify_tls = false: the password is told to whoever answers at its address",
+            "Set certificate_sha256 or ca_file instead.",
+        )
+    if not camera.is_encrypted and (camera.ca_file or camera.certificate_sha256 or not camera.verify_tls):
+        yield Line(NOTE, what, "ca_file, certificate_sha256 and verify_tls have no effect: no url of it is rtsps://")
+    if camera.transport == "udp" and camera.is_encrypted:
+        yield Line(NOTE, what, 'transport = "udp" has no effect on rtsps://, which is read over TCP')
 
 
 def _access(settings: Settings) -> Iterator[Line]:

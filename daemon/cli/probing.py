@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from daemon.assembly import trust_of
 from daemon.bridge import in_thread
 from daemon.config import CameraSettings
 from streams.address import is_network, redacted
 from streams.errors import StreamError, StreamStalled
 from streams.probe import StreamInfo, probe
+from streams.rtsp import Trust
 
 GOP_MAX_S = 2.0
 HD_LINES = 720
@@ -23,22 +25,22 @@ class Wanted:
     name: str
     url: str
     transport: Literal["tcp", "udp"]
+    trust: Trust
     detects: bool
 
     @classmethod
     def of_camera(cls, name: str, camera: CameraSettings) -> "list[Wanted]":
         """The camera's streams: the main one, and the sub-stream where there is one."""
         main = cls(
-            name=name, url=camera.url.get_secret_value(), transport=camera.transport, detects=camera.detect_url is None
+            name=name,
+            url=camera.url.get_secret_value(),
+            transport=camera.transport,
+            trust=trust_of(camera),
+            detects=camera.detect_url is None,
         )
         if camera.detect_url is None:
             return [main]
-        sub = cls(
-            name=f"{name} (detect_url)",
-            url=camera.detect_url.get_secret_value(),
-            transport=camera.transport,
-            detects=True,
-        )
+        sub = replace(main, name=f"{name} (detect_url)".strip(), url=camera.detect_url.get_secret_value(), detects=True)
         return [main, sub]
 
 
@@ -66,7 +68,7 @@ async def _probe(wanted: Wanted, timeout_s: float) -> Probed:
         async with asyncio.timeout(timeout_s + LATE_MAX_S):
             info = await in_thread(
                 f"probe:{wanted.name or redacted(wanted.url)}",
-                lambda _: probe(wanted.url, transport=wanted.transport, timeout_s=timeout_s),
+                lambda _: probe(wanted.url, transport=wanted.transport, trust=wanted.trust, timeout_s=timeout_s),
                 stop_within_s=0.0,
             )
     except StreamError as error:

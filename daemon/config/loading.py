@@ -4,8 +4,10 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_settings import SettingsError
@@ -13,6 +15,7 @@ from pydantic_settings import SettingsError
 from daemon.config.sections import Section
 from daemon.config.settings import Settings
 
+_CAMERA_URL = re.compile(r"cameras\.[^.]+(?:\.[^.]+)*\.(?:detect_)?url")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -74,7 +77,25 @@ def _expand(value: Any, key: str, path: Path) -> Any:
             raise ConfigError(f"{path}: {key}: the environment has no variable {match[1]}")
         return os.environ[match[1]]
 
+    if _CAMERA_URL.fullmatch(key):
+        scheme, mark, rest = value.partition("://")
+        who, at, where = rest.rpartition("@")
+        if mark and at:
+            return f"{scheme}{mark}{_credentials(who, variable)}{at}{_VARIABLE.sub(variable, where)}"
     return _VARIABLE.sub(variable, value)
+
+
+def _credentials(who: str, variable: Callable[[re.Match[str]], str]) -> str:
+    """User and password of a camera's address: what a variable stands for is written plainly, and encoded here."""
+
+    def encoded(match: re.Match[str]) -> str:
+        text = variable(match)
+        if match[0] != who:
+            return quote(text, safe="")
+        user, colon, password = text.partition(":")  # one variable for both
+        return f"{quote(user, safe='')}{colon}{quote(password, safe='')}"
+
+    return _VARIABLE.sub(encoded, who)
 
 
 class _SiteBinding(BaseModel):
@@ -157,6 +178,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
             update={
                 "url": _camera_url(camera.url, base),
                 "detect_url": camera.detect_url and _camera_url(camera.detect_url, base),
+                "ca_file": camera.ca_file and base / camera.ca_file.expanduser(),
             }
         )
         for name, camera in settings.cameras.items()

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from net.address import parts_of
+
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 CameraId = Annotated[str, Field(pattern=CAMERA_ID)]
 
@@ -96,6 +98,10 @@ class CameraSettings(Section):
     url: SecretStr
     detect_url: SecretStr | None = None
     transport: Literal["tcp", "udp"] = "tcp"
+    # Whom to trust behind rtsps://, at most one of them.
+    ca_file: Path | None = None
+    certificate_sha256: str | None = None
+    verify_tls: bool = True
     hwaccel: Literal["off", "auto", "cuda", "vaapi", "qsv"] = "off"
     adaptive: bool = True
     connect_timeout_s: float = Field(10.0, gt=0, le=120)
@@ -103,6 +109,35 @@ class CameraSettings(Section):
     read_timeout_s: float = Field(2.0, gt=0, le=60)
     # Only for a file in the place of a camera.
     loop: bool = False
+
+    @field_validator("url", "detect_url")
+    @classmethod
+    def _is_clear(cls, value: SecretStr | None) -> SecretStr | None:
+        """A raw # / ? in a password would make its end a part of the path, and be told to another host."""
+        if value is not None and value.get_secret_value().lower().startswith(("rtsp://", "rtsps://")):
+            parts_of(value.get_secret_value())
+        return value
+
+    @field_validator("certificate_sha256")
+    @classmethod
+    def _is_a_fingerprint(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", re.sub(r"[:\s]", "", value)):
+            raise ValueError("expected the SHA-256 fingerprint of a certificate: 64 hex digits, with colons or without")
+        return value
+
+    @model_validator(mode="after")
+    def _trusts_in_one_way(self) -> Self:
+        given = [name for name in ("ca_file", "certificate_sha256") if getattr(self, name) is not None]
+        given += [] if self.verify_tls else ["verify_tls = false"]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: set one")
+        return self
+
+    @property
+    def is_encrypted(self) -> bool:
+        """One of its streams comes over TLS."""
+        urls = [url for url in (self.url, self.detect_url) if url is not None]
+        return any(url.get_secret_value().lower().startswith("rtsps://") for url in urls)
 
 
 class RoomSettings(Section):

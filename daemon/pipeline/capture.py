@@ -15,10 +15,13 @@ from daemon.supervise import Backoff, keep_running
 from streams.address import is_network, redacted
 from streams.errors import (
     StreamError,
+    StreamMoved,
     StreamNotFound,
     StreamStalled,
+    StreamTransportRefused,
     StreamUnauthorized,
     StreamUnsupported,
+    StreamUntrusted,
 )
 from streams.frame import Frame
 from streams.ring import Ring
@@ -28,7 +31,14 @@ from streams.stats import StreamStats
 log = logging.getLogger(__name__)
 
 # Trying these again at once cannot help, and wrong passwords lock many cameras.
-FINAL = (StreamUnauthorized, StreamNotFound, StreamUnsupported)
+FINAL = (
+    StreamUnauthorized,
+    StreamNotFound,
+    StreamUnsupported,
+    StreamTransportRefused,
+    StreamUntrusted,
+    StreamMoved,
+)
 
 # In mid-surgery a refused password is tried again at a person's pace: somebody may be changing it.
 UNAUTHORIZED_WAIT_S = 60.0
@@ -40,6 +50,11 @@ WORDS = {
     "StreamStalled": "连接后没有画面",
     "StreamBroken": "码流中断",
     "StreamUnsupported": "编码格式不支持",
+    "StreamBusy": "连接数已满或设备忙",
+    "StreamRefused": "摄像头拒绝了请求",
+    "StreamTransportRefused": "传输方式不支持，请改用另一种（tcp/udp）",
+    "StreamUntrusted": "TLS 证书不可信",
+    "StreamMoved": "摄像头要求转到其他地址",
 }
 
 

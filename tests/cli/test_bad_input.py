@@ -2,10 +2,12 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests import rules
 from tests.cli.conftest import Done
 from tests.streams.clips import encode
 
@@ -149,6 +151,7 @@ def test_a_wrong_truth_file(call: Call, config: Config, clips: Path, text: str, 
         (("ran",), MISUSED, ("ran",)),
         (("--verison",), MISUSED, ("--verison",)),
         (("cameras", "probe", "or-cam-09"), MISUSED, ("or-cam-09",)),
+        (("cameras", "probe", "rtsp://ops:12#34@cam.example/1"), MISUSED, ("rtsp://***@cam.example/1", "%23")),
         (("cameras", "list"), FAILED, ("no camera is configured",)),
     ],
 )
@@ -193,11 +196,11 @@ def test_a_long_gop_and_many_lines_are_named(call: Call, tmp_path: Path) -> None
     from streams.probe import probe
 
     clip = encode(tmp_path / "long.mp4", [np.zeros((1080, 1920), np.uint8)] * 9, fps=2, group=8)
-    info = probe(str(clip), transport="tcp", timeout_s=10)
-    live = Wanted(name="a", url="rtsp://h/1", transport="tcp", detects=True)
+    info = probe(str(clip), transport="tcp", trust=rules.trust(), timeout_s=10)
+    live = Wanted(name="a", url="rtsp://h/1", transport="tcp", trust=rules.trust(), detects=True)
 
     told = " ".join(advice(live, info))
 
     assert "interval to 1 s" in told
     assert "detect_url" in told
-    assert advice(Wanted(name="a", url="rtsp://h/1", transport="tcp", detects=False), info) == []
+    assert advice(replace(live, detects=False), info) == []

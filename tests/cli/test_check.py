@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from daemon.storage import migrate
 from tests import oct as scans
 from tests.cli.conftest import Done
 from tests.inference.heads import NAMES, SOFTMAX, node, save
+from tests.servers.certificates import certificate
 from tests.servers.fundus import APP_ID, TOKEN, FundusServer
 from tests.servers.kserve import GrpcServer, Rack
 from tests.servers.pathology import USERNAME, PathologyServer
@@ -93,6 +95,39 @@ def test_a_broken_configuration_is_a_line_of_the_table(call: Call, config: Confi
     assert done.code == 1
     assert ("problem", "configuration") in states(done)
     assert "server.prot: unknown key" in done.out
+
+
+def test_how_a_camera_with_tls_is_trusted_is_looked_at(call: Call, config: Config, tmp_path: Path) -> None:
+    good = certificate(tmp_path, "camera.example", ends_in=timedelta(days=1))
+    (tmp_path / "none.pem").write_text("no certificate")
+    more = (
+        f'[server]\nport = {free_port()}\n[cameras.a]\nurl = "rtsps://ops:secret@cam/1"\nverify_tls = false\n'
+        '[cameras.b]\nurl = "rtsps://cam/1"\nca_file = "none.pem"\n'
+        f'[cameras.c]\nurl = "rtsps://cam/1"\nca_file = "{good.file}"\ntransport = "udp"\n'
+        f'[cameras.d]\nurl = "rtsp://cam/1"\ncertificate_sha256 = "{good.fingerprint}"\n'
+        f'[cameras.e]\nurl = "rtsps://cam/1"\ncertificate_sha256 = "{good.fingerprint}"\n'
+    )
+
+    done = call("check", "-c", config(more))
+
+    found = [line.split()[:3] for line in done.out.splitlines() if " camera " in line]
+    assert found == [
+        ["note", "camera", "a"],
+        ["problem", "camera", "b"],
+        ["note", "camera", "c"],
+        ["note", "camera", "d"],
+    ]
+    assert "told to whoever answers" in done.out
+    assert "is no PEM certificate" in done.out
+    assert "read over TCP" in done.out
+
+
+def test_a_password_that_can_be_read_in_two_ways_is_a_line_of_the_table(call: Call, config: Config) -> None:
+    done = call("check", "-c", config('[cameras.a]\nurl = "rtsp://ops:12#34secret@cam.example/1"\n'))
+
+    assert done.code == 1
+    assert "cameras.a.url: (hidden)" in done.out
+    assert "secret" not in done.out + done.err
 
 
 def test_products_that_no_label_stands_for(call: Call, config: Config, tmp_path: Path) -> None:

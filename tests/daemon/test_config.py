@@ -8,6 +8,7 @@ import pytest
 
 from daemon.assembly import load_keys
 from daemon.config import ConfigError, Settings, load
+from net.address import parts_of
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +66,57 @@ def test_a_site(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None
     assert "geheim" not in settings.model_dump_json()
 
 
+def credentials(settings: Settings, camera: str = "c") -> tuple[str | None, str | None, str]:
+    parts = parts_of(settings.cameras[camera].url.get_secret_value())
+    return parts.user, parts.password, parts.host
+
+
+@pytest.mark.parametrize("secret", ["p@ss/w?r#d:1%2", "100%", "p%40ss", " blank ", "密码", "a&b=c+d"])
+def test_what_a_variable_stands_for_is_written_plainly(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("SECRET", secret)
+    monkeypatch.setenv("BOTH", f"ops:{secret}")
+    monkeypatch.setenv("WHOLE", "rtsp://ops:p%40ss@cam/1")
+    monkeypatch.setenv("HOST", "cam:554")
+    for url in ("rtsp://ops:${SECRET}@cam/1", "rtsp://${BOTH}@cam/1", "rtsp://ops:${SECRET}@${HOST}/1"):
+        for key in ("url", "url = 'rtsp://cam/2'\ndetect_url"):
+            settings = configured(f"[cameras.c]\n{key} = '{url}'")
+            camera = settings.cameras["c"]
+            parts = parts_of((camera.detect_url or camera.url).get_secret_value())
+            assert (parts.user, parts.password, parts.host) == ("ops", secret, "cam")
+    assert credentials(configured("[cameras.c]\nurl = '${WHOLE}'")) == ("ops", "p@ss", "cam")
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://ops:12#34secret@cam.example/1", "rtsp://ops:p@secret/x@cam/1", "rtsp://ops:%40secret#@cam/1"]
+)
+def test_a_password_that_can_be_read_in_two_ways_is_refused(configured: Configured, url: str) -> None:
+    for key in ("url", "detect_url"):
+        said = configured.refused(f"[cameras.c]\nurl = 'x'\n{key} = '{url}'".replace("url = 'x'\nurl", "url"))
+        assert f"cameras.c.{key}: (hidden): " in said
+        assert "%23" in said
+        assert "secret" not in said
+
+
+def test_a_raw_password_that_is_clear_is_taken(configured: Configured) -> None:
+    assert credentials(configured("[cameras.c]\nurl = 'rtsp://ops:pa#ss@cam/1'")) == ("ops", "pa#ss", "cam")
+
+
+def test_a_certificate_authority_is_found_beside_the_file(configured: Configured) -> None:
+    settings = configured("[cameras.c]\nurl = 'rtsps://cam/1'\nca_file = 'ca.pem'")
+    assert settings.cameras["c"].ca_file == configured.path.parent / "ca.pem"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[sever]\nport = 1", "sever: unknown key"),
+        (
+            "[cameras.a]\nurl = 'rtsps://x'\ncertificate_sha256 = 'abc'",
+            "cameras.a.certificate_sha256: 'abc': expected the",
+        ),
+        ("[cameras.a]\nurl = 'rtsps://x'\nca_file = 'a'\nverify_tls = false", "ca_file and verify_tls = false exclude"),
         ("[server]\nprot = 1", "server.prot: unknown key"),
         ("[cameras.a]\nurl = 'x'\nfps = 3", "cameras.a.fps: unknown key"),
         ("[server]\nport = 70000", "server.port: 70000: Input should be less than or equal to 65535"),

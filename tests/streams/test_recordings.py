@@ -14,6 +14,7 @@ from streams import (
     StreamUnsupported,
     probe,
 )
+from tests import rules
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
 from tests.streams.reading import Reader, decoding_all, read_file
@@ -144,7 +145,7 @@ def test_an_address_of_another_kind_is_refused_without_its_password() -> None:
 
 
 def test_a_probe_says_what_a_recording_is(clip: Path) -> None:
-    info = probe(str(clip), transport="tcp", timeout_s=10)
+    info = probe(str(clip), transport="tcp", trust=rules.trust(), timeout_s=10)
     assert info.codec in ("h264", "hevc")
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert info.gop_s == pytest.approx(1.0)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from streams import Frame, StreamNotFound, StreamUnauthorized, probe
+from tests import rules
 from tests.servers.rtsp import RtspCamera
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
@@ -96,7 +97,7 @@ def test_a_wrong_path_is_not_found(rtsp: Rtsp, h264: Path) -> None:
 
 def test_a_probe_says_what_a_camera_sends(rtsp: Rtsp, clip: Path) -> None:
     camera = rtsp(clip, user="ops", password="secret")
-    info = probe(camera.url, transport="tcp", timeout_s=10)
+    info = probe(camera.url, transport="tcp", trust=rules.trust(), timeout_s=10)
     assert info.url == f"rtsp://***@127.0.0.1:{camera.port}/stream"
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert 0 < info.open_s <= info.first_key_frame_s
