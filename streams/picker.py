@@ -9,8 +9,11 @@ The same buffer serves the still mode (adaptive.py): only key frames are fed, du
 when something moves the held packets of the running group are fed in one burst, so that the next sample is already
 true.
 
-Newest frame wins: if packets arrive later than BEHIND_S, this thread has fallen behind. What is held is dropped,
-nothing is decoded until the packets are fresh again, and the next key frame is the new beginning.
+Newest frame wins: what is later than BEHIND_S is read and held, but neither decoded nor handed on, so that the backlog
+is gone at once. The first packet that is fresh again is fed with what is held from the newest key frame on: pictures
+that are old by then are only what later ones refer to. So nothing is lost by a pause of the network or of this machine,
+however long the group. But where packets wait here ever longer, or wait again within CAUGHT_UP_S, decoding is what is
+slow: then what is held is dropped, and the next key frame is the new beginning.
 """
 
 from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
@@ -34,6 +37,8 @@ BURST_BEHIND_S = (
     1.5  # after waking from still: the burst is decoded faster than it was filmed, a new group is further away
 )
 BURST_S = 1.5
+CAUGHT_UP_S = 1.0
+CREEPS = 0.5  # of BEHIND_S: lateness that had grown so far before is no pause
 HELD_PACKETS_MAX = 500
 HELD_BYTES_MAX = 16 << 20
 KEY_FRAME_WITHIN_S = 30.0
@@ -66,20 +71,24 @@ class Picker:
         self._last_key_s: float | None = None
         self._has_picture = False
         self._burst_until_s = 0.0
+        self._key_unseen = False  # the key frame of this group is held
+        self._late = False
+        self._last_late_s = 0.0
+        self._late_until_s = float("-inf")  # on the stream as it is filmed
+        self._oldest_s = float("-inf")  # what was filmed before is not handed on
 
-    def push(self, packet: Packet[VideoStream], stream_s: float, late_s: float) -> Iterator[Pick]:
-        """One packet, its pts rewritten to stream time; late_s: behind the least delayed packets (0 for files)."""
+    def push(self, packet: Packet[VideoStream], stream_s: float, late_s: float, waited_s: float) -> Iterator[Pick]:
+        """One packet, its pts rewritten to stream time.
+
+        late_s: how much later than filmed it is here; waited_s: for how much of that it lay here unread (0 for files).
+        """
         stats, is_key = self._stats, packet.is_keyframe
         self._groups.packet(stream_s, is_key=is_key)
         if is_key:
             stats.key_frames += 1
             stats.gop_frames = self._groups.frames
-        if late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S):
-            if self._in_step:
-                stats.behind += 1
-                self._lose_step()
-            stats.skipped += 1
-            return
+        late = late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S)
+        self._note_lateness(late, stream_s, late_s, waits_here=waited_s > late_s / 2)
         if is_key:
             self._begin_group(stream_s)
         elif not self._in_step:
@@ -88,7 +97,9 @@ class Picker:
             return
         self._hold(packet)
         still = self._is_still(packet, stream_s)
-        if is_key or (not still and self._wants(stream_s)):
+        if late:
+            return
+        if self._in_step and (self._key_unseen or (not still and self._wants(stream_s))):
             # In still mode each key frame is looked at, due or not: nothing else would correct the repeated picture.
             yield from self._feed(always=still)
         if still and self._has_picture and self._sampler.is_due(stream_s):
@@ -103,13 +114,28 @@ class Picker:
             yield from self._pick(self._decoder.drain())
         self._lose_step()
 
+    def _note_lateness(self, late: bool, stream_s: float, late_s: float, *, waits_here: bool) -> None:
+        now_s, creeps = stream_s + late_s, self._last_late_s > CREEPS * BEHIND_S
+        self._last_late_s = late_s
+        if late == self._late:
+            return
+        self._late = late
+        if not late:
+            self._late_until_s, self._oldest_s = now_s, now_s - BEHIND_S
+        elif not waits_here:
+            self._stats.hiccups += 1
+        elif self._in_step:
+            self._stats.behind += 1
+            if creeps or now_s - self._late_until_s < CAUGHT_UP_S:
+                self._lose_step()
+
     def _begin_group(self, key_s: float) -> None:
         self._stats.skipped += len(self._held)
         self._drop_held()
         if self._flush_first:
             self._decoder.flush()
             self._flush_first = False
-        self._in_step, self._last_key_s = True, key_s
+        self._in_step, self._key_unseen, self._last_key_s = True, True, key_s
         self._sampler.key(key_s, self._groups.length_s)
 
     def _require_key_frame(self, stream_s: float) -> None:
@@ -170,6 +196,7 @@ class Picker:
     def _feed(self, *, always: bool = False) -> Iterator[Pick]:
         held = list(self._held)
         self._drop_held()
+        self._key_unseen = False
         for packet in held:
             try:
                 frames = self._decoder.decode(packet)
@@ -190,6 +217,8 @@ class Picker:
             if frame.pts is None or frame.time_base is None:
                 continue
             stream_s = float(frame.pts * frame.time_base)
+            if stream_s < self._oldest_s:
+                continue
             is_due = self._sampler.is_due(stream_s)
             if is_due:
                 self._sampler.taken(stream_s)

@@ -8,10 +8,10 @@ from typing import Literal
 import av
 
 from streams.address import is_network, redacted
-from streams.clock import Timeline
 from streams.errors import StreamBroken, StreamError
 from streams.opening import in_our_words, opened
 from streams.sampler import Groups
+from streams.timeline import Timeline
 
 READ_TIMEOUT_S = 2.0
 

@@ -20,12 +20,13 @@ from av.video.stream import VideoStream
 
 from streams.adaptive import Stillness
 from streams.address import is_network, redacted
-from streams.clock import Clock, FileClock, LiveClock, Timeline
+from streams.clock import Clock, FileClock, LiveClock
 from streams.config import SourceConfig
 from streams.decoder import Decoder
 from streams.errors import StreamBroken, StreamError, StreamStalled
 from streams.frame import Frame, Rgb
 from streams.health import FROZEN_AFTER_S, PictureHealth
+from streams.inbox import Inbox
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
 from streams.recording import packets_of
@@ -37,6 +38,10 @@ __all__ = ["Source", "SourceConfig"]
 
 log = logging.getLogger(__name__)
 
+PACE_TOLD = 0.02  # a change by more is worth a line
+STAMPS_DISBELIEVED = "its stamps stand still, jump or are random: pictures count as taken when they arrive"
+STAMPS_BELIEVED = "its stamps are in order again"
+
 
 class Source:
     """A camera or a recording, read by whoever calls `run`."""
@@ -46,6 +51,7 @@ class Source:
         self.config = config
         self._ring = ring
         self.stats = StreamStats()
+        self._told_pace = 1.0
         self._health = PictureHealth(FROZEN_AFTER_S)
 
     def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
@@ -82,7 +88,8 @@ class Source:
     def _run_live(
         self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
     ) -> None:
-        timeline, clock = Timeline(), LiveClock(datetime.now(UTC), time.monotonic())
+        clock, inbox = LiveClock(datetime.now(UTC), time.monotonic()), Inbox()
+        self.stats.by_arrival = False
         url = self.config.classified_url
         silence_max_s = interrupted_after_s(self.config.read_timeout_s)
         last_mono_s = time.monotonic()
@@ -97,16 +104,27 @@ class Source:
                 if now_mono_s - last_mono_s >= silence_max_s:
                     failure = StreamStalled(redacted(url))
                     break
-                stream_s = timeline.stream_s(_stamp_s(packet, tick_s), now_mono_s)
-                # libavformat holds a picture until the next one begins: what has just arrived is one frame further on.
-                late_s = clock.arrived(stream_s + timeline.step_s, now_mono_s)
-                self.stats.jumps += timeline.jumped
-                connected.packet(packet, stream_s, late_s, clock)
+                arrived_mono_s = inbox.arrived(last_mono_s, now_mono_s, clock.step_s)
+                # libavformat holds a picture until the next one begins: it arrived one frame earlier.
+                arrival = clock.arrived(_stamp_s(packet, tick_s), arrived_mono_s - clock.step_s)
+                self.stats.jumps += arrival.jumped
+                self._tell_pace(clock)
+                waited_s = now_mono_s - arrived_mono_s
+                connected.packet(packet, arrival.stream_s, clock, late_s=arrival.late_s + waited_s, waited_s=waited_s)
                 last_mono_s = time.monotonic()
         except av.FFmpegError as error:
             failure = in_our_words(error, url, opening=False)
         if not stop.is_set():
             raise failure  # outside the except block: libav's error carries the address with its password
+
+    def _tell_pace(self, clock: LiveClock) -> None:
+        stats, camera = self.stats, self.config.camera
+        if abs(clock.pace / self._told_pace - 1.0) > PACE_TOLD:
+            self._told_pace = clock.pace
+            log.warning("%s: its stamps count a second in %.3g s; the clock follows", camera, clock.pace)
+        if clock.by_arrival != stats.by_arrival:
+            log.warning("%s: %s", camera, STAMPS_DISBELIEVED if clock.by_arrival else STAMPS_BELIEVED)
+        stats.pace, stats.by_arrival = clock.pace, clock.by_arrival
 
     def _run_file(
         self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
@@ -121,7 +139,7 @@ class Source:
                     stop.wait(max(0.0, start_mono_s + stream_s - time.monotonic()))
                 if stop.is_set():
                     return
-                connected.packet(packet, stream_s, 0.0, clock)
+                connected.packet(packet, stream_s, clock, late_s=0.0, waited_s=0.0)
             connected.finish(clock)
         except av.FFmpegError as error:
             failure = in_our_words(error, config.classified_url, opening=False)
@@ -158,7 +176,9 @@ class _Connection:
         stats.fps = float(stream.average_rate or stream.guessed_rate or 0)
         stats.decoder = decoder.name
 
-    def packet(self, packet: Packet[VideoStream], stream_s: float, late_s: float, clock: Clock) -> None:
+    def packet(
+        self, packet: Packet[VideoStream], stream_s: float, clock: Clock, *, late_s: float, waited_s: float
+    ) -> None:
         stats = self._stats
         stats.packets += 1
         stats.bytes += packet.size
@@ -169,7 +189,7 @@ class _Connection:
         packet.pts = round(stream_s / self.tick_s)
         if self._ring is not None:
             self._ring.packet(packet, stream_s, lead_s)
-        for pick in self._picker.push(packet, stream_s, late_s):
+        for pick in self._picker.push(packet, stream_s, late_s, waited_s):
             self._hand_on(pick, clock)
 
     def finish(self, clock: Clock) -> None:

@@ -21,7 +21,8 @@ COUNTERS = {
     "sampled": "Frames handed to the classifier",
     "repeated": "Frames that repeat the last picture, because nothing moved",
     "skipped": "Packets that needed no decoding",
-    "behind": "Times that pictures were dropped to catch up with the camera",
+    "behind": "Times that packets waited here for over 0.4 s before they were read",
+    "hiccups": "Times that the network held packets back for over 0.4 s",
     "damaged": "Packets or pictures that could not be decoded",
 }
 
