@@ -52,7 +52,7 @@ class Source:
         self._ring = ring
         self.stats = StreamStats()
         self._told_pace = 1.0
-        self._health = PictureHealth(FROZEN_AFTER_S)
+        self._health = PictureHealth(FROZEN_AFTER_S, config.sample_fps)
 
     def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
         """Read until stop is set or the recording ends; raise a StreamError otherwise.
@@ -163,6 +163,8 @@ class _Connection:
         assert stream.time_base is not None, "a demuxer gives every stream its clock"
         self.tick_s = float(stream.time_base)  # of the stamps; fractions are slow, twice a packet
         self._config, self._stats, self._health, self._on_frame = config, stats, health, on_frame
+        health.connected()
+        stats.frozen_since = stats.covered_since = None
         decoder = Decoder(stream, config.hwaccel)
         context = stream.codec_context
         self._stillness = Stillness(context.width * context.height) if config.adaptive else None
