@@ -23,9 +23,10 @@ NOISE_LEVELS = 1  # re-encoding the same picture moves single pixels by this muc
 class PictureHealth:
     """Watches the decoded samples of one camera."""
 
-    def __init__(self, frozen_after_s: float, sample_fps: float) -> None:
+    def __init__(self, frozen_after_s: float, gap_max_s: float = GAP_MAX_S) -> None:
+        """gap_max_s: a longer time without a picture was not watched."""
         self._frozen_after_s = frozen_after_s
-        self._gap_max_s = max(GAP_MAX_S, GAP_MAX_SAMPLES / sample_fps)
+        self._gap_max_s = gap_max_s
         self.connected()
 
     def connected(self) -> None:

@@ -25,11 +25,11 @@ from streams.config import SourceConfig
 from streams.decoder import Decoder
 from streams.errors import StreamBroken, StreamError, StreamStalled
 from streams.frame import Frame, Rgb
-from streams.health import FROZEN_AFTER_S, PictureHealth
+from streams.health import FROZEN_AFTER_S, GAP_MAX_S, GAP_MAX_SAMPLES, PictureHealth
 from streams.inbox import Inbox
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
-from streams.recording import packets_of
+from streams.recording import Reel, packets_of
 from streams.ring import Codec, Ring
 from streams.scale import Scaler
 from streams.stats import StreamStats
@@ -52,7 +52,7 @@ class Source:
         self._ring = ring
         self.stats = StreamStats()
         self._told_pace = 1.0
-        self._health = PictureHealth(FROZEN_AFTER_S, config.sample_fps)
+        self._health = PictureHealth(FROZEN_AFTER_S, max(GAP_MAX_S, GAP_MAX_SAMPLES / config.sample_fps))
 
     def run(self, on_frame: Callable[[Frame], None], stop: threading.Event) -> None:
         """Read until stop is set or the recording ends; raise a StreamError otherwise.
@@ -130,16 +130,17 @@ class Source:
         self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
     ) -> None:
         config = self.config
-        clock = FileClock(config.started_at or datetime.now(UTC))
+        clock, reel = FileClock(config.started_at or datetime.now(UTC)), Reel(self.stats.fps)
         start_mono_s = time.monotonic()
         failure: StreamError
         try:
-            for packet, stream_s in packets_of(container, stream, loop=config.loop):
+            for packet, stream_s in packets_of(container, stream, reel, loop=config.loop):
                 if config.pace == "live":
                     stop.wait(max(0.0, start_mono_s + stream_s - time.monotonic()))
                 if stop.is_set():
                     return
                 connected.packet(packet, stream_s, clock, late_s=0.0, waited_s=0.0)
+                self.stats.read_s = reel.end_s
             connected.finish(clock)
         except av.FFmpegError as error:
             failure = in_our_words(error, config.classified_url, opening=False)
@@ -171,6 +172,7 @@ class _Connection:
         self._picker = Picker(decoder, config.sample_fps, self._stillness, stats)
         self._scaler = Scaler(config.picture)
         self._last_rgb: Rgb | None = None
+        self._last_s = float("-inf")
         self._ring = ring
         if ring is not None:
             ring.connected(Codec(stream))
@@ -199,14 +201,16 @@ class _Connection:
             self._hand_on(pick, clock)
 
     def _hand_on(self, pick: Pick, clock: Clock) -> None:
-        captured_at, captured_mono_s = clock.captured(pick.stream_s, time.monotonic())
+        # Where stamps are missing or go back, pictures may come out of order: time does not go back with them.
+        self._last_s = stream_s = max(self._last_s, pick.stream_s)
+        captured_at, captured_mono_s = clock.captured(stream_s, time.monotonic())
         stats = self._stats
         repeated = pick.frame is None
         if pick.frame is not None:
             self._last_rgb = self._scaler.rgb(pick.frame)
             self._health.look(self._last_rgb, captured_at)
             if self._stillness is not None:
-                self._stillness.picture(self._last_rgb, pick.stream_s)
+                self._stillness.picture(self._last_rgb, stream_s)
             stats.width, stats.height = pick.frame.width, pick.frame.height
             stats.frozen_since, stats.covered_since = self._health.frozen_since, self._health.covered_since
         assert self._last_rgb is not None, "a picture is repeated only after one was decoded"
@@ -221,7 +225,7 @@ class _Connection:
                 rgb=self._last_rgb,
                 captured_at=captured_at,
                 captured_mono_s=captured_mono_s,
-                stream_s=pick.stream_s,
+                stream_s=stream_s,
                 repeated=repeated,
             )
         )

@@ -23,6 +23,7 @@ class StreamStats:
     jumps: int = 0  # of the camera's stamps
     wakes: int = 0  # still -> full, seen in the compressed stream
     late_wakes: int = 0  # still -> full, seen only in the next key frame
+    read_s: float = 0.0  # of a recording
     # what the stream is
     codec: str = ""
     width: int = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from daemon.assembly import picture_of, recording_of
 from daemon.bridge import in_thread
@@ -36,6 +36,7 @@ class Reading:
 async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path]], settings: Settings) -> Reading:
     """recordings: name -> (camera, path). Raises a StreamError or ModelError, perhaps inside a group."""
     began_mono_s = time.monotonic()
+    lengths_s = dict.fromkeys(recordings, 0.0)
     shown = console(err=True)
     room = asyncio.Semaphore(os.cpu_count() or 1)
     columns = (
@@ -51,14 +52,15 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
         async def read(name: str) -> Trace:
             camera, path = recordings[name]
             async with room:
-                return await in_thread(f"read:{name}", lambda stop: one(tasks[name], camera, path, stop))
+                return await in_thread(f"read:{name}", lambda stop: one(name, camera, path, stop))
 
-        def one(task: TaskID, camera: str, path: Path, stop: Event) -> Trace:
+        def one(name: str, camera: str, path: Path, stop: Event) -> Trace:
             start_mono_s = time.monotonic()
 
             def on_progress(behind_s: float, share: float) -> None:
                 passed_s = time.monotonic() - start_mono_s
-                progress.update(task, completed=share, speed=f"{behind_s / passed_s:.1f}" if passed_s else "")
+                lengths_s[name] = behind_s
+                progress.update(tasks[name], completed=share, speed=f"{behind_s / passed_s:.1f}" if passed_s else "")
 
             return read_trace(
                 model,
@@ -73,6 +75,6 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
     traces = {name: task.result() for name, task in reads.items()}
     return Reading(
         traces=traces,
-        length_s=sum(trace.frames[-1][0] for trace in traces.values()),
+        length_s=sum(lengths_s.values()),
         took_s=time.monotonic() - began_mono_s,
     )

@@ -1,9 +1,13 @@
 """Recordings: which frames are sampled, when they were taken, how much is decoded."""
 
+from __future__ import annotations
+
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -14,6 +18,7 @@ from streams import (
     StreamUnsupported,
     probe,
 )
+from streams.recording import Reel
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
 from tests.streams.reading import Reader, decoding_all, read_file
@@ -149,3 +154,78 @@ def test_a_probe_says_what_a_recording_is(clip: Path) -> None:
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert info.gop_s == pytest.approx(1.0)
     assert info.bitrate_bps > 1000
+
+
+def copied(source: Path, target: Path, *, shift_s: float = 0.0, container: str = "mpegts") -> Path:
+    """The packets of a recording in another container, their stamps shifted."""
+    with av.open(str(source)) as read, av.open(str(target), "w", format=container) as written:
+        taken = read.streams.video[0]
+        given = written.add_stream_from_template(taken)
+        assert taken.time_base is not None
+        shift = round(shift_s / taken.time_base)
+        for packet in read.demux(taken):
+            if packet.pts is None or packet.dts is None:
+                continue
+            packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, given
+            written.mux(packet)
+    return target
+
+
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "B-frames"])
+def part(request: pytest.FixtureRequest, clips: Path) -> Path:
+    """4 s."""
+    return encode(
+        clips / f"part{request.param}.mp4", counted(100), b_frames=request.param, options={"preset": "veryfast"}
+    )
+
+
+@pytest.mark.parametrize("starts_s", [(0.0, 0.0, 0.0), (0.0, 7200.0), (7200.0, 0.0), (95_440.0, 0.0)])
+def test_over_the_joints_of_a_recording_time_runs_on(part: Path, tmp_path: Path, starts_s: tuple[float, ...]) -> None:
+    parts = [copied(part, tmp_path / f"{n}.ts", shift_s=at_s) for n, at_s in enumerate(starts_s)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(path.read_bytes() for path in parts))
+    frames, source = read_file(joined, started_at=START)
+    assert source.stats.read_s == pytest.approx(4.0 * len(parts), abs=0.01)
+    for frame in frames:
+        assert round(frame.stream_s * 25) % 100 == index_of(frame.rgb)
+        assert (frame.captured_at - START).total_seconds() == pytest.approx(frame.stream_s, abs=1e-5)
+    assert all(before.captured_at < after.captured_at for before, after in pairwise(frames))
+    assert len(frames) == 8 * len(parts)
+
+
+@pytest.mark.parametrize("shift_s", [-1.0, 50_000.0])
+def test_a_recording_begins_with_its_first_frame_whatever_its_stamp(part: Path, tmp_path: Path, shift_s: float) -> None:
+    frames, source = read_file(copied(part, tmp_path / "shifted.mkv", shift_s=shift_s, container="matroska"))
+    assert [round(frame.stream_s * 25) for frame in frames] == [index_of(frame.rgb) for frame in frames]
+    assert source.stats.read_s == pytest.approx(4.0, abs=0.01)
+
+
+def test_what_an_edit_list_leaves_out_is_no_time(part: Path, tmp_path: Path) -> None:
+    frames, source = read_file(copied(part, tmp_path / "edited.mp4", shift_s=-0.4, container="mp4"))
+    assert [round(frame.stream_s * 25) + 10 for frame in frames] == [index_of(frame.rgb) for frame in frames]
+    assert frames[0].stream_s == 0.0
+    assert source.stats.read_s == pytest.approx(3.6, abs=0.01)
+
+
+def test_b_frames_without_stamps_do_not_take_time_back(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.avi", counted(150), b_frames=3, options={"preset": "veryfast"})
+    frames, _ = read_file(clip, sample_fps=25.0)
+    assert all(before.stream_s <= after.stream_s for before, after in pairwise(frames))
+    assert max(abs(frame.stream_s - index_of(frame.rgb) / 25) for frame in frames) < 0.2
+
+
+def test_a_pause_within_a_recording_is_time_and_hours_are_a_joint() -> None:
+    reel = Reel(25)
+    for at_s in (0.0, 0.04):
+        reel.stream_s(at_s, at_s, None)
+    assert reel.stream_s(120.0, 120.0, None) == 120.0
+    assert reel.joins == 0
+    assert reel.stream_s(4000.0, 4000.0, None) == pytest.approx(120.04)
+    assert reel.stream_s(3.0, 3.0, None) == pytest.approx(120.08)
+    assert reel.joins == 2
+
+
+def test_packets_without_any_stamp_follow_each_other() -> None:
+    reel = Reel(25)
+    assert [reel.stream_s(None, None, None) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
+    assert reel.stream_s(500.0, None, None) == pytest.approx(0.12)
