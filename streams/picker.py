@@ -12,8 +12,8 @@ true.
 Newest frame wins: what is later than BEHIND_S is read and held, but neither decoded nor handed on, so that the backlog
 is gone at once. The first packet that is fresh again is fed with what is held from the newest key frame on: pictures
 that are old by then are only what later ones refer to. So nothing is lost by a pause of the network or of this machine,
-however long the group. But where packets wait here ever longer, or wait again within CAUGHT_UP_S, decoding is what is
-slow: then what is held is dropped, and the next key frame is the new beginning.
+however long the group. But where packets wait here ever longer, or again within CAUGHT_UP_S and not by half as long,
+decoding is what is slow: then what is held is dropped, and the next key frame is the new beginning.
 """
 
 from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
@@ -38,7 +38,7 @@ BURST_BEHIND_S = (
 )
 BURST_S = 1.5
 CAUGHT_UP_S = 1.0
-CREEPS = 0.5  # of BEHIND_S: lateness that had grown so far before is no pause
+CREEPS = 0.5  # lateness that had grown so far before is no pause; one that is left so far after is no catching up
 HELD_PACKETS_MAX = 500
 HELD_BYTES_MAX = 16 << 20
 KEY_FRAME_WITHIN_S = 30.0
@@ -74,6 +74,7 @@ class Picker:
         self._key_unseen = False  # the key frame of this group is held
         self._late = False
         self._last_late_s = 0.0
+        self._latest_s = 0.0  # while they were late last
         self._late_until_s = float("-inf")  # on the stream as it is filmed
         self._oldest_s = float("-inf")  # what was filmed before is not handed on
 
@@ -115,18 +116,26 @@ class Picker:
         self._lose_step()
 
     def _note_lateness(self, late: bool, stream_s: float, late_s: float, *, waits_here: bool) -> None:
-        now_s, creeps = stream_s + late_s, self._last_late_s > CREEPS * BEHIND_S
+        now_s, last_late_s = stream_s + late_s, self._last_late_s
         self._last_late_s = late_s
+        if late and self._late:
+            self._latest_s = max(self._latest_s, late_s)
         if late == self._late:
             return
         self._late = late
         if not late:
             self._late_until_s, self._oldest_s = now_s, now_s - BEHIND_S
-        elif not waits_here:
+            return
+        latest_s, self._latest_s = self._latest_s, late_s
+        if not waits_here:
             self._stats.hiccups += 1
         elif self._in_step:
             self._stats.behind += 1
-            if creeps or now_s - self._late_until_s < CAUGHT_UP_S:
+            if now_s - self._late_until_s < CAUGHT_UP_S:
+                is_slow = late_s > CREEPS * latest_s
+            else:
+                is_slow = last_late_s > CREEPS * BEHIND_S
+            if is_slow:
                 self._lose_step()
 
     def _begin_group(self, key_s: float) -> None:

@@ -33,6 +33,7 @@ from streams.recording import Reel, packets_of
 from streams.ring import Codec, Ring
 from streams.scale import Scaler
 from streams.stats import StreamStats
+from streams.turned import Turn, turn_of_container
 
 __all__ = ["Source", "SourceConfig"]
 
@@ -133,8 +134,12 @@ class Source:
         clock, reel = FileClock(config.started_at or datetime.now(UTC)), Reel(self.stats.fps)
         start_mono_s = time.monotonic()
         failure: StreamError
+        turned = False
         try:
             for packet, stream_s in packets_of(container, stream, reel, loop=config.loop):
+                if packet.is_keyframe and not turned:
+                    turned = True
+                    connected.turn(turn_of_container(stream, packet))
                 if config.pace == "live":
                     stop.wait(max(0.0, start_mono_s + stream_s - time.monotonic()))
                 if stop.is_set():
@@ -170,12 +175,13 @@ class _Connection:
         context = stream.codec_context
         self._stillness = Stillness(context.width * context.height) if config.adaptive else None
         self._picker = Picker(decoder, config.sample_fps, self._stillness, stats)
-        self._scaler = Scaler(config.picture)
+        self._scaler = Scaler(config.picture, config.colors)
         self._last_rgb: Rgb | None = None
         self._last_s = float("-inf")
         self._ring = ring
-        if ring is not None:
-            ring.connected(Codec(stream))
+        self._codec = Codec(stream, config.colors) if ring is not None else None
+        if ring is not None and self._codec is not None:
+            ring.connected(self._codec)
         stats.codec, stats.width, stats.height = context.name, context.width, context.height
         stats.fps = float(stream.average_rate or stream.guessed_rate or 0)
         stats.decoder = decoder.name
@@ -195,6 +201,12 @@ class _Connection:
             self._ring.packet(packet, stream_s, lead_s)
         for pick in self._picker.push(packet, stream_s, late_s, waited_s):
             self._hand_on(pick, clock)
+
+    def turn(self, turn: Turn) -> None:
+        """Whatever is shown from here on is turned so."""
+        self._scaler.turn = turn
+        if self._codec is not None:
+            self._codec.turn = turn
 
     def finish(self, clock: Clock) -> None:
         for pick in self._picker.finish():

@@ -77,6 +77,19 @@ def test_a_pause_of_this_machine_loses_no_more_than_its_time(long_group: Path) -
     assert (stats.hiccups, stats.behind) == (0, 1)
 
 
+def test_what_catching_up_takes_is_caught_up_with_as_well(long_group: Path) -> None:
+    hiccup, decoding = held_back(2.3, 1.9), held_back(3.84, 0.6)
+
+    def late(stream_s: float) -> tuple[float, float]:
+        waited_s = decoding(stream_s)[0]
+        return (waited_s, waited_s) if stream_s > 3.82 else (hiccup(stream_s)[0], 0.0)
+
+    seen, stats = picked(long_group, late)
+    assert max(after - before for (before, _, _), (after, _, _) in pairwise(seen)) <= 2.6
+    assert max(at_s for at_s, _, _ in seen) > 9.0
+    assert (stats.hiccups, stats.behind) == (1, 1)
+
+
 def test_where_decoding_is_too_slow_nothing_is_decoded_until_the_next_key_frame(long_group: Path) -> None:
     def creeping(stream_s: float) -> tuple[float, float]:
         late_s = 0.2 * stream_s if stream_s < 2.5 else 0.0

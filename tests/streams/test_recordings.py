@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +21,9 @@ from streams import (
     StreamUnsupported,
     probe,
 )
+from streams.frame import Rgb
 from streams.recording import Reel
+from streams.ring import Ring
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
 from tests.streams.reading import Reader, decoding_all, read_file
@@ -229,3 +234,49 @@ def test_packets_without_any_stamp_follow_each_other() -> None:
     reel = Reel(25)
     assert [reel.stream_s(None, None, None) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
     assert reel.stream_s(500.0, None, None) == pytest.approx(0.12)
+
+
+def filmed_on_its_side(clip: Path, target: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """The same MP4 with a, b, c, d in the matrix of its track header, as a phone writes it."""
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("matrix", "told", "back"),
+    [
+        ((1, 0, 0, 1), "as it is", lambda rgb: rgb),
+        ((0, 1, -1, 0), "turned by 90 degrees", np.rot90),
+        ((-1, 0, 0, -1), "turned by 180 degrees", lambda rgb: np.rot90(rgb, 2)),
+        ((0, -1, 1, 0), "turned by 270 degrees", lambda rgb: np.rot90(rgb, 3)),
+        ((-1, 0, 0, 1), "left and right exchanged", lambda rgb: rgb[:, ::-1]),
+        ((1, 0, 0, -1), "top and bottom exchanged", lambda rgb: rgb[::-1]),
+    ],
+)
+def test_a_recording_is_seen_the_way_up_that_its_container_says(
+    h264: Path, tmp_path: Path, matrix: tuple[int, int, int, int], told: str, back: Callable[[Rgb], Rgb]
+) -> None:
+    clip = filmed_on_its_side(h264, tmp_path / "turned.mp4", matrix)
+    width, height = (240, 320) if matrix[0] == 0 else (320, 240)
+    frames, source = read_file(clip, picture=Picture(width=width, height=height, fit="stretch"))
+    indexes = [index_of(back(frame.rgb)) for frame in frames]
+    assert indexes[:4] == [0, 13, 25, 34]
+    assert len(frames) == 24
+    assert source.stats.damaged == 0
+    assert probe(str(clip), transport="tcp", timeout_s=10).turn.told == told
+
+
+def test_evidence_of_a_turned_recording_is_the_right_way_up(h264: Path, tmp_path: Path) -> None:
+    clip = filmed_on_its_side(h264, tmp_path / "turned.mp4", (0, 1, -1, 0))
+    ring, frames = Ring(seconds=60, bytes_max=1 << 24), []
+    Source(decoding_all(clip, pace="fast", started_at=START), ring).run(frames.append, threading.Event())
+    jpeg = ring.reel().picture(frames[3].captured_at)
+    with av.open(io.BytesIO(jpeg)) as container:
+        assert isinstance(container, av.container.InputContainer)
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert shown.shape == (320, 240, 3)
+    assert index_of(np.rot90(shown)) == 34
