@@ -27,6 +27,7 @@ SPACINGS_FROM = 5
 SHRINKS_IN_S = 1.0
 SHRINKS_TO = 0.75  # what does not is no queue, but stamps that paused
 TOLD_LATE_MAX_S = 0.3
+REORDERS_FOR_S = 5.0  # after the last B-frame
 NUDGE_S = 0.001  # between two packets that arrive at once and have no stamps of their own
 
 
@@ -58,6 +59,7 @@ class LiveClock:
         self._front_s = float("-inf")
         self._offset_s: float | None = None  # from the stream to the monotonic clock
         self._last_mono_s = now_mono_s
+        self._reordered_mono_s = float("-inf")
         self._last_captured_s = float("-inf")
 
     @property
@@ -84,6 +86,8 @@ class LiveClock:
         elif self._offset_s is not None:
             step_s = max(0.0, stream_s - self._front_s)
             self._queue.packet(arrival_mono_s - self._last_mono_s, step_s, arrival_mono_s)
+        if stream_s < self._front_s:
+            self._reordered_mono_s = arrival_mono_s
         self._front_s, self._last_mono_s = max(self._front_s, stream_s), arrival_mono_s
         if self.by_arrival:
             self._offset_s = self._anchor_s
@@ -93,9 +97,16 @@ class LiveClock:
         return Arrival(stream_s, self._queue.late_s, timeline.jumped)
 
     def captured(self, stream_s: float, now_mono_s: float) -> tuple[datetime, float]:
-        """Never in the future, never before an earlier answer."""
+        """Never in the future, never before an earlier answer.
+
+        B-frames are several frames old when they leave the decoder, however quick all is: at 12 frames a second half
+        a second. They, too, are told to be no older than the queue and TOLD_LATE_MAX_S, or none would be young enough.
+        """
         assert self._offset_s is not None, "no packet arrived yet"
-        mono_s = max(min(stream_s + self._offset_s, now_mono_s), self._last_captured_s)
+        mono_s = stream_s + self._offset_s
+        if self._last_mono_s - self._reordered_mono_s < REORDERS_FOR_S:
+            mono_s = max(mono_s, self._last_mono_s - self._queue.late_s - TOLD_LATE_MAX_S)
+        mono_s = max(min(mono_s, now_mono_s), self._last_captured_s)
         self._last_captured_s = mono_s
         return self._wall0 + timedelta(seconds=mono_s - self._mono0_s), mono_s
 

@@ -39,7 +39,7 @@ __all__ = ["Source", "SourceConfig"]
 
 log = logging.getLogger(__name__)
 
-PACE_TOLD = 0.02  # a change by more is worth a line
+PACE_TOLD, PACE_TOLD_AGAIN = 0.02, 0.1  # a change by more is worth a line
 STAMPS_DISBELIEVED = "its stamps stand still, jump or are random: pictures count as taken when they arrive"
 STAMPS_BELIEVED = "its stamps are in order again"
 
@@ -120,7 +120,7 @@ class Source:
 
     def _tell_pace(self, clock: LiveClock) -> None:
         stats, camera = self.stats, self.config.camera
-        if abs(clock.pace / self._told_pace - 1.0) > PACE_TOLD:
+        if abs(clock.pace / self._told_pace - 1.0) > (PACE_TOLD if self._told_pace == 1.0 else PACE_TOLD_AGAIN):
             self._told_pace = clock.pace
             log.warning("%s: its stamps count a second in %.3g s; the clock follows", camera, clock.pace)
         if clock.by_arrival != stats.by_arrival:
