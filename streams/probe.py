@@ -29,9 +29,9 @@ RATE_TOLERANCE = 0.03
 class StreamInfo:
     """What was seen; gop_frames and gop_s are None if no second key frame came in time.
 
-    fps: pictures that come in a second; said_fps: that the stream says to have. stamps_believed: False where the stamps
-    tell less of the time than the arrivals. color_matrix, color_range: as the stream says; None where it says nothing.
-    turn: what its container wants done before it is shown.
+    fps: pictures that come in a second; said_fps: that the stream says to have. pace: seconds that pass while its
+    stamps count one; stamps_believed: False where they tell less of the time than the arrivals. color_matrix,
+    color_range: as the stream says; None where it says nothing. turn: what its container wants done before it is shown.
     """
 
     url: str  # without credentials
@@ -40,6 +40,7 @@ class StreamInfo:
     height: int
     fps: float
     said_fps: float
+    pace: float
     stamps_believed: bool
     color_matrix: str | None
     color_range: str | None
@@ -107,6 +108,7 @@ def probe(url: str, *, transport: Literal["tcp", "udp"], timeout_s: float) -> St
             height=context.height,
             fps=said_fps if as_said else measured_fps,
             said_fps=said_fps,
+            pace=clock.pace,
             stamps_believed=not clock.by_arrival,
             color_matrix=said_matrix(context.colorspace),
             color_range=said_range(context.color_range),

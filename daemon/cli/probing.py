@@ -15,6 +15,7 @@ from streams.turned import UPRIGHT
 
 GOP_MAX_S = 2.0
 HD_LINES = 720
+FPS_TOLERANCE = 0.02
 # What is taken where a stream says nothing and the camera's setting is "auto"; see streams/colors.py.
 ASSUMED_MATRIX, ASSUMED_RANGE = "bt601", "limited"
 
@@ -115,9 +116,10 @@ def advice(wanted: Wanted, info: StreamInfo) -> list[str]:
     if not is_network(wanted.url) or not wanted.detects:
         return []
     found = []
-    if abs(info.fps - info.said_fps) > 0.01:
+    if abs(info.fps - info.said_fps) > FPS_TOLERANCE * info.said_fps or abs(info.pace - 1) > FPS_TOLERANCE:
         found.append(
-            f"it says {info.said_fps:.4g} pictures a second and sends {info.fps:.4g}, and the clock goes by these;"
+            f"{info.fps:.4g} pictures come in a second; it says {info.said_fps:.4g}, and its stamps count"
+            f" {info.fps * info.pace:.4g}: the clock goes by what comes;"
             " look for a long exposure at night, or a load that its encoder does not keep up with"
         )
     if not info.stamps_believed:
