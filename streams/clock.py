@@ -72,12 +72,15 @@ class LiveClock:
         """How many seconds pass while the stamps count one."""
         return self._timeline.rate
 
-    def arrived(self, stamp_s: float | None, arrival_mono_s: float) -> Arrival:
-        """Learn from the next packet. arrival_mono_s: taken for the one before where it is earlier."""
+    def arrived(self, stamp_s: float | None, arrival_mono_s: float, *, seen: bool = True) -> Arrival:
+        """Learn from the next packet.
+
+        arrival_mono_s: taken for the one before where it is earlier; seen: False where it is only estimated.
+        """
         arrival_mono_s = max(arrival_mono_s, self._last_mono_s) if self._offset_s is not None else arrival_mono_s
         timeline, pace = self._timeline, self._pace
         at_s = timeline.stream_s(stamp_s, arrival_mono_s)
-        stretched = pace.packet(at_s, arrival_mono_s, stamped=stamp_s is not None, jumped=timeline.jumped)
+        stretched = pace.packet(at_s, arrival_mono_s, stamped=stamp_s is not None, jumped=timeline.jumped, seen=seen)
         if stretched != 1.0:
             timeline.stretch(stretched)
         stream_s = self._placed(at_s, arrival_mono_s)

@@ -47,14 +47,21 @@ class Pace:
         """The stamps tell when a picture was taken better than its arrival does."""
         return now_mono_s - self._doubted_mono_s >= BELIEVED_AGAIN_S
 
-    def packet(self, stream_s: float, arrival_mono_s: float, *, stamped: bool, jumped: bool) -> float:
-        """Learn from one packet; return by how much the camera's seconds must be stretched from here on (mostly 1)."""
+    def packet(self, stream_s: float, arrival_mono_s: float, *, stamped: bool, jumped: bool, seen: bool) -> float:
+        """Learn from one packet; return by how much the camera's seconds must be stretched from here on (mostly 1).
+
+        seen: the arrival was; what is only estimated says nothing of the pace.
+        """
         if self._stamped_mono_s is None or stamped:
             self._stamped_mono_s = arrival_mono_s
         if jumped:
             self._jumps_mono_s.append(arrival_mono_s)
         self._repeats.append(stream_s == self._last_s)
         self._last_s = stream_s
+        if self._says_nothing(arrival_mono_s):
+            self._doubted_mono_s = arrival_mono_s
+        if not seen and self._points:
+            return 1.0
         factor = 1.0
         if arrival_mono_s - self._bucket_mono_s >= BUCKET_S:
             if stamped and self.is_believed(arrival_mono_s):
@@ -67,8 +74,6 @@ class Pace:
         elif stream_s - arrival_mono_s > self._points[-1][1] - self._points[-1][0]:
             self._points[-1] = (arrival_mono_s, stream_s)
             self.least_delay_s = min(self.least_delay_s, arrival_mono_s - stream_s)
-        if self._says_nothing(arrival_mono_s):
-            self._doubted_mono_s = arrival_mono_s
         return factor
 
     def _says_nothing(self, now_mono_s: float) -> bool:

@@ -23,7 +23,7 @@ FPS_ASSUMED = 25.0
 
 
 def packets_of(
-    container: InputContainer, stream: VideoStream, reel: Reel, *, loop: bool
+    container: InputContainer, stream: VideoStream, parts: Parts, *, loop: bool
 ) -> Iterator[tuple[Packet[VideoStream], float]]:
     """(packet, seconds since the first frame) in decode order; over the loop, time runs on. Raises av.FFmpegError."""
     tick_s = float(stream.time_base or 0)
@@ -36,19 +36,21 @@ def packets_of(
                 continue  # PyAV's mark for the end
             pts_s = None if packet.pts is None else packet.pts * tick_s
             dts_s = None if packet.dts is None else packet.dts * tick_s
-            stream_s = reel.stream_s(pts_s, dts_s, start_s if packet.is_discard else None)
+            stream_s = parts.stream_s(pts_s, dts_s, start_s if packet.is_discard else None)
             progressed = True
             yield packet, stream_s
-        if reel.joins:
-            log.warning("%s: stamps start over or jump by hours (%d): time runs on over it", container.name, reel.joins)
-            reel.joins = 0
+        if parts.joins:
+            log.warning(
+                "%s: stamps start over or jump by hours (%d): time runs on over it", container.name, parts.joins
+            )
+            parts.joins = 0
         if not loop or not progressed:
             return
-        reel.begin_part()
+        parts.begin()
         container.seek(0, stream=stream)
 
 
-class Reel:
+class Parts:
     """The stamps of parts that stand one behind the other."""
 
     def __init__(self, fps: float) -> None:
@@ -60,7 +62,7 @@ class Reel:
         self._last_s: float | None = None  # of decoding, or of presentation where that is all there is
         self._counts_dts = False
 
-    def begin_part(self) -> None:
+    def begin(self) -> None:
         """What comes next has nothing to do with the stamps before."""
         self._shift_s = self._last_s = None
 

@@ -29,7 +29,7 @@ from streams.health import FROZEN_AFTER_S, GAP_MAX_S, GAP_MAX_SAMPLES, PictureHe
 from streams.inbox import Inbox
 from streams.opening import in_our_words, interrupted_after_s, opened
 from streams.picker import Pick, Picker
-from streams.recording import Reel, packets_of
+from streams.recording import Parts, packets_of
 from streams.ring import Codec, Ring
 from streams.scale import Scaler
 from streams.stats import StreamStats
@@ -107,7 +107,7 @@ class Source:
                     break
                 arrived_mono_s = inbox.arrived(last_mono_s, now_mono_s, clock.step_s)
                 # libavformat holds a picture until the next one begins: it arrived one frame earlier.
-                arrival = clock.arrived(_stamp_s(packet, tick_s), arrived_mono_s - clock.step_s)
+                arrival = clock.arrived(_stamp_s(packet, tick_s), arrived_mono_s - clock.step_s, seen=inbox.seen)
                 self.stats.jumps += arrival.jumped
                 self._tell_pace(clock)
                 waited_s = now_mono_s - arrived_mono_s
@@ -131,12 +131,12 @@ class Source:
         self, connected: _Connection, container: InputContainer, stream: VideoStream, stop: threading.Event
     ) -> None:
         config = self.config
-        clock, reel = FileClock(config.started_at or datetime.now(UTC)), Reel(self.stats.fps)
+        clock, parts = FileClock(config.started_at or datetime.now(UTC)), Parts(self.stats.fps)
         start_mono_s = time.monotonic()
         failure: StreamError
         turned = False
         try:
-            for packet, stream_s in packets_of(container, stream, reel, loop=config.loop):
+            for packet, stream_s in packets_of(container, stream, parts, loop=config.loop):
                 if packet.is_keyframe and not turned:
                     turned = True
                     connected.turn(turn_of_container(stream, packet))
@@ -145,7 +145,7 @@ class Source:
                 if stop.is_set():
                     return
                 connected.packet(packet, stream_s, clock, late_s=0.0, waited_s=0.0)
-                self.stats.read_s = reel.end_s
+                self.stats.read_s = parts.end_s
             connected.finish(clock)
         except av.FFmpegError as error:
             failure = in_our_words(error, config.classified_url, opening=False)

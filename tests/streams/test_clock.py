@@ -282,6 +282,22 @@ def test_what_the_network_sends_at_once_arrived_at_once() -> None:
         inbox.arrived(frame / 25 - 0.03, frame / 25, 0.04)
     arrived_s = [inbox.arrived(0.97, 1.7, 0.04), *(inbox.arrived(1.7, 1.7, 0.04) for _ in range(17))]
     assert arrived_s == [1.7] * 18
+    assert inbox.seen
+
+
+def test_what_waits_here_says_nothing_of_the_camera() -> None:
+    """This machine reads 20 of 25 pictures a second: the camera is none the slower for it."""
+    inbox, clock = Inbox(), LiveClock(WALL, START_S)
+    asked_s = 0.0
+    for frame in range(500):
+        slow_s = 0.05 if frame > 50 else 0.01
+        got_s = max(asked_s, frame / 25)
+        arrived_s = inbox.arrived(asked_s, got_s, 0.04)
+        arrival = clock.arrived(frame / 25, START_S + arrived_s, seen=inbox.seen)
+        assert arrived_s == pytest.approx(frame / 25, abs=0.011)
+        assert arrival.late_s == 0.0
+        asked_s = got_s + slow_s
+    assert clock.pace == 1.0
 
 
 def test_a_timeline_starts_at_zero_and_follows_the_stamps() -> None:

@@ -22,7 +22,7 @@ from streams import (
     probe,
 )
 from streams.frame import Rgb
-from streams.recording import Reel
+from streams.recording import Parts
 from streams.ring import Ring
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
@@ -220,20 +220,20 @@ def test_b_frames_without_stamps_do_not_take_time_back(tmp_path: Path) -> None:
 
 
 def test_a_pause_within_a_recording_is_time_and_hours_are_a_joint() -> None:
-    reel = Reel(25)
+    parts = Parts(25)
     for at_s in (0.0, 0.04):
-        reel.stream_s(at_s, at_s, None)
-    assert reel.stream_s(120.0, 120.0, None) == 120.0
-    assert reel.joins == 0
-    assert reel.stream_s(4000.0, 4000.0, None) == pytest.approx(120.04)
-    assert reel.stream_s(3.0, 3.0, None) == pytest.approx(120.08)
-    assert reel.joins == 2
+        parts.stream_s(at_s, at_s, None)
+    assert parts.stream_s(120.0, 120.0, None) == 120.0
+    assert parts.joins == 0
+    assert parts.stream_s(4000.0, 4000.0, None) == pytest.approx(120.04)
+    assert parts.stream_s(3.0, 3.0, None) == pytest.approx(120.08)
+    assert parts.joins == 2
 
 
 def test_packets_without_any_stamp_follow_each_other() -> None:
-    reel = Reel(25)
-    assert [reel.stream_s(None, None, None) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
-    assert reel.stream_s(500.0, None, None) == pytest.approx(0.12)
+    parts = Parts(25)
+    assert [parts.stream_s(None, None, None) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
+    assert parts.stream_s(500.0, None, None) == pytest.approx(0.12)
 
 
 def filmed_on_its_side(clip: Path, target: Path, matrix: tuple[int, int, int, int]) -> Path:
