@@ -26,16 +26,17 @@ def packets_of(
     container: InputContainer, stream: VideoStream, parts: Parts, *, loop: bool
 ) -> Iterator[tuple[Packet[VideoStream], float]]:
     """(packet, seconds since the first frame) in decode order; over the loop, time runs on. Raises av.FFmpegError."""
-    tick_s = float(stream.time_base or 0)
+    tick = stream.time_base
+    assert tick is not None, "a demuxer gives every stream its clock"
     # What an edit list leaves out is only decoded; the frames begin where it says.
-    start_s = None if stream.start_time is None else stream.start_time * tick_s
+    start_s = None if stream.start_time is None else float(stream.start_time * tick)
     while True:
         progressed = False
         for packet in container.demux(stream):
             if not packet.size:
                 continue  # PyAV's mark for the end
-            pts_s = None if packet.pts is None else packet.pts * tick_s
-            dts_s = None if packet.dts is None else packet.dts * tick_s
+            pts_s = None if packet.pts is None else float(packet.pts * tick)
+            dts_s = None if packet.dts is None else float(packet.dts * tick)
             stream_s = parts.stream_s(pts_s, dts_s, start_s if packet.is_discard else None)
             progressed = True
             yield packet, stream_s
