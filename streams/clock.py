@@ -1,28 +1,34 @@
-"""From the stamps of a stream to the time when a picture was taken.
+"""From the stamps of a stream to the time when a picture was taken, and how late it came.
 
-Two questions, answered apart. *How far into the stream is this packet?* The camera's stamps say so, but they wrap,
-jump and start anew: `Timeline` turns them into seconds that only run on. *When was that?* A packet cannot arrive
-before it was sent, and the least delayed of the last WINDOW_S arrived with hardly any delay, so `LiveClock` keeps the
-smallest difference between arrival and stamp. It follows the window's minimum down at once and up at SLEW: a camera
-clock that runs 0.1 % slow is followed for ever, a burst of network delay is not mistaken for time. `FileClock` needs
-none of this.
+*How far into the stream is this packet?* The camera's stamps say so (timeline.py), in seconds as fast as ours
+(pace.py). *When was that?* The least delayed of the last packets arrived with hardly any delay, so `LiveClock` adds the
+smallest difference between arrival and stamp. *Is it late?* Stamps cannot tell: those of a camera that stamps 25 frames
+a second and delivers 12 fall behind for ever, and nothing is late. Only a pause between two packets makes a queue, and
+what the stamps then have more than the arrivals drains it. So packets that come steadily are not late, whatever they
+are stamped, and no picture is told to be older than the queue and TOLD_LATE_MAX_S. `FileClock` needs none of this.
 
 Everything runs on the monotonic clock; the wall clock is read once, at the first packet, so a wall clock that is set
 in mid-surgery moves no event. What cannot be seen from here: a constant delay between lens and arrival.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Protocol
 
-JUMP_BACK_S = 0.5  # B-frames step back by less
-JUMP_AHEAD_S = 5.0  # beyond what arrived in the meantime
-WINDOW_S = 30.0
-STEPS_KEPT = 25
-BUCKET_S = 1.0
-SLEW = 0.005  # seconds per second; cameras are off by less than 0.0005
-RESET_LAG_S = 1.0
-RESET_AFTER_S = 3.0
+from streams.pace import Pace
+from streams.timeline import Timeline
+
+GAP_S = 0.2  # a longer silence may have made a queue; a shorter one is jitter,
+GAP_SPACINGS = 2.5  # as is less than so many of the usual distances between packets
+SPACINGS_KEPT = 15
+SPACINGS_FROM = 5
+SHRINKS_IN_S = 1.0
+SHRINKS_TO = 0.75  # what does not is no queue, but stamps that paused
+TOLD_LATE_MAX_S = 0.3
+REORDERS_FOR_S = 5.0  # after the last B-frame
+NUDGE_S = 0.001  # between two packets that arrive at once and have no stamps of their own
 
 
 class Clock(Protocol):
@@ -32,99 +38,129 @@ class Clock(Protocol):
         """(aware wall time, the same moment on the monotonic clock)."""
 
 
-class Timeline:
-    """Stamps of one connection as seconds since its first packet, that run on over wraps, jumps and resets."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One packet: seconds into the stream, seconds that the network held it back, whether its stamp had jumped."""
 
-    def __init__(self) -> None:
-        self.jumped = False  # by the last packet
-        self._shift_s: float | None = None
-        self._last_s = 0.0
-        self._last_mono_s = 0.0
-        self._steps_s: deque[float] = deque(maxlen=STEPS_KEPT)
-
-    @property
-    def step_s(self) -> float:
-        """The shortest distance of two packets of late: one frame. After a pause the last one would be the pause."""
-        return min(self._steps_s, default=0.04)
-
-    def stream_s(self, stamp_s: float | None, now_mono_s: float) -> float:
-        """stamp_s: the packet's own presentation stamp; None where the container gives none (RTSP's first packets)."""
-        self.jumped = False
-        if self._shift_s is None and stamp_s is not None:
-            unstamped_s = self._last_s + self.step_s if self._last_mono_s else 0.0  # what came before it
-            self._shift_s = unstamped_s - stamp_s
-        if stamp_s is None or self._shift_s is None:
-            at_s = self._last_s + self.step_s if self._last_mono_s else 0.0
-        else:
-            at_s = stamp_s + self._shift_s
-            step_s = at_s - self._last_s
-            passed_s = now_mono_s - self._last_mono_s if self._last_mono_s else 0.0
-            if self._last_mono_s and (step_s < -JUMP_BACK_S or step_s > passed_s + JUMP_AHEAD_S):
-                self.jumped = True
-                at_s = self._last_s + max(passed_s, self.step_s)
-                self._shift_s = at_s - stamp_s
-            elif 0.0 < step_s < 1.0:
-                self._steps_s.append(step_s)
-        self._last_s = at_s
-        self._last_mono_s = now_mono_s
-        return at_s
+    stream_s: float
+    late_s: float
+    jumped: bool
 
 
 class LiveClock:
-    """Stream seconds of a live camera to time, by the least delayed packets."""
+    """The packets of one connection to a live camera."""
 
     def __init__(self, now_wall: datetime, now_mono_s: float) -> None:
         self._wall0, self._mono0_s = now_wall, now_mono_s
-        self._offset_s: float | None = None
-        self._minima: deque[tuple[float, float]] = deque()  # (start of the second, least delay in it)
-        self._last_mono_s = 0.0
-        self._late_since_mono_s: float | None = None
-        self._late_least_s = 0.0
+        self._timeline, self._pace, self._queue = Timeline(), Pace(), Queue()
+        self._shift_s = 0.0  # from the timeline to the stream
+        self.by_arrival = False  # the stamps of late cannot be believed
+        self._anchor_s = 0.0  # from the stream to the monotonic clock while by arrival
+        self._front_s = float("-inf")
+        self._offset_s: float | None = None  # from the stream to the monotonic clock
+        self._last_mono_s = now_mono_s
+        self._reordered_mono_s = float("-inf")
         self._last_captured_s = float("-inf")
 
-    def arrived(self, stream_s: float, now_mono_s: float) -> float:
-        """Learn from one packet; return how late it is against the least delayed ones, in seconds."""
-        delay_s = now_mono_s - stream_s
-        if self._offset_s is None:
-            self._offset_s, self._last_mono_s = delay_s, now_mono_s
-        self._remember(delay_s, now_mono_s)
-        least_s = min(least for _, least in self._minima)
-        risen_s = self._offset_s + SLEW * (now_mono_s - self._last_mono_s)
-        self._offset_s = min(least_s, risen_s)
-        self._last_mono_s = now_mono_s
-        self._start_over_if_late(delay_s, now_mono_s)
-        return delay_s - self._offset_s
+    @property
+    def step_s(self) -> float:
+        """The distance of two frames."""
+        return self._timeline.step_s
+
+    @property
+    def pace(self) -> float:
+        """How many seconds pass while the stamps count one."""
+        return self._timeline.rate
+
+    def arrived(self, stamp_s: float | None, arrival_mono_s: float, *, seen: bool = True) -> Arrival:
+        """Learn from the next packet.
+
+        arrival_mono_s: taken for the one before where it is earlier; seen: False where it is only estimated.
+        """
+        arrival_mono_s = max(arrival_mono_s, self._last_mono_s) if self._offset_s is not None else arrival_mono_s
+        timeline, pace = self._timeline, self._pace
+        at_s = timeline.stream_s(stamp_s, arrival_mono_s)
+        stretched = pace.packet(at_s, arrival_mono_s, stamped=stamp_s is not None, jumped=timeline.jumped, seen=seen)
+        if stretched != 1.0:
+            timeline.stretch(stretched)
+        stream_s = self._placed(at_s, arrival_mono_s)
+        if self.by_arrival:
+            self._queue.clear()
+        elif self._offset_s is not None:
+            step_s = max(0.0, stream_s - self._front_s)
+            self._queue.packet(arrival_mono_s - self._last_mono_s, step_s, arrival_mono_s)
+        if stream_s < self._front_s:
+            self._reordered_mono_s = arrival_mono_s
+        self._front_s, self._last_mono_s = max(self._front_s, stream_s), arrival_mono_s
+        if self.by_arrival:
+            self._offset_s = self._anchor_s
+        else:
+            told_s = arrival_mono_s - self._queue.late_s - TOLD_LATE_MAX_S
+            self._offset_s = max(pace.least_delay_s - self._shift_s, told_s - self._front_s)
+        return Arrival(stream_s, self._queue.late_s, timeline.jumped)
 
     def captured(self, stream_s: float, now_mono_s: float) -> tuple[datetime, float]:
-        """Never in the future, never before an earlier answer."""
+        """Never in the future, never before an earlier answer.
+
+        B-frames are several frames old when they leave the decoder, however quick all is: at 12 frames a second half
+        a second. They, too, are told to be no older than the queue and TOLD_LATE_MAX_S, or none would be young enough.
+        """
         assert self._offset_s is not None, "no packet arrived yet"
-        mono_s = max(min(stream_s + self._offset_s, now_mono_s), self._last_captured_s)
+        mono_s = stream_s + self._offset_s
+        if self._last_mono_s - self._reordered_mono_s < REORDERS_FOR_S:
+            mono_s = max(mono_s, self._last_mono_s - self._queue.late_s - TOLD_LATE_MAX_S)
+        mono_s = max(min(mono_s, now_mono_s), self._last_captured_s)
         self._last_captured_s = mono_s
         return self._wall0 + timedelta(seconds=mono_s - self._mono0_s), mono_s
 
-    def _remember(self, delay_s: float, now_mono_s: float) -> None:
-        if self._minima and now_mono_s - self._minima[-1][0] < BUCKET_S:
-            start_s, least_s = self._minima[-1]
-            self._minima[-1] = (start_s, min(least_s, delay_s))
+    def _placed(self, at_s: float, arrival_mono_s: float) -> float:
+        """Where the packet stands on the stream, that runs on when the stamps begin or cease to be believed."""
+        by_arrival = not self._pace.is_believed(arrival_mono_s)
+        if by_arrival:
+            if not self.by_arrival:
+                self._anchor_s = self._last_mono_s - self._front_s
+            stream_s = max(arrival_mono_s - self._anchor_s, self._front_s + NUDGE_S)
         else:
-            self._minima.append((now_mono_s, delay_s))
-        while now_mono_s - self._minima[0][0] > WINDOW_S:
-            self._minima.popleft()
+            if self.by_arrival:
+                self._shift_s = self._front_s + self._timeline.step_s - at_s
+            stream_s = at_s + self._shift_s
+        self.by_arrival = by_arrival
+        return stream_s
 
-    def _start_over_if_late(self, delay_s: float, now_mono_s: float) -> None:
-        """A delay that has risen and stays is the camera's stamps, not a queue: a queue drains or ends in a stall."""
-        assert self._offset_s is not None
-        if delay_s - self._offset_s < RESET_LAG_S:
-            self._late_since_mono_s = None
-            return
-        if self._late_since_mono_s is None:
-            self._late_since_mono_s, self._late_least_s = now_mono_s, delay_s
-        self._late_least_s = min(self._late_least_s, delay_s)
-        if now_mono_s - self._late_since_mono_s >= RESET_AFTER_S:
-            self._offset_s = self._late_least_s
-            self._minima.clear()
-            self._minima.append((now_mono_s, self._late_least_s))
-            self._late_since_mono_s = None
+
+class Queue:
+    """What a pause has held back and the packets after it have not yet made good."""
+
+    def __init__(self) -> None:
+        self.late_s = 0.0
+        self._since_mono_s = 0.0
+        self._least_s = 0.0  # that it must come down to in time
+        self._spacings_s: deque[float] = deque(maxlen=SPACINGS_KEPT)
+
+    def clear(self) -> None:
+        self.late_s = 0.0
+
+    def packet(self, passed_s: float, step_s: float, now_mono_s: float) -> None:
+        """passed_s: since the packet before; step_s: further into the stream."""
+        if passed_s > self._pause_s():
+            if self.late_s < GAP_S:
+                self._since_mono_s = now_mono_s
+            self.late_s = max(0.0, self.late_s + passed_s - step_s)
+            self._least_s = SHRINKS_TO * self.late_s
+        else:
+            self.late_s = max(0.0, self.late_s - max(0.0, step_s - passed_s))
+        self._spacings_s.append(passed_s)
+        if now_mono_s - self._since_mono_s >= SHRINKS_IN_S:
+            if self.late_s > self._least_s:
+                self.late_s = 0.0
+            self._since_mono_s, self._least_s = now_mono_s, SHRINKS_TO * self.late_s
+
+    def _pause_s(self) -> float:
+        """What lasts longer is a pause. The same distance twice is none: the camera has become slower."""
+        spacings_s = self._spacings_s
+        if len(spacings_s) < SPACINGS_FROM:
+            return max(GAP_S, GAP_SPACINGS * max(spacings_s, default=GAP_S))
+        return max(GAP_S, GAP_SPACINGS * max(median(spacings_s), spacings_s[-1]))
 
 
 class FileClock:

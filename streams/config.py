@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from streams.colors import Colors
 from streams.frame import Picture
 from streams.rtsp import Trust
 
@@ -21,6 +22,7 @@ class SourceConfig:
     read_timeout_s: float  # a stall is reported within this time
     sample_fps: float
     picture: Picture
+    colors: Colors
     adaptive: bool  # key frames only while the compressed stream says that nothing moves
     hwaccel: str  # "off", "auto", or the name of a device: "cuda", "vaapi", ...
     pace: Literal["live", "fast"]  # files only: as a camera would send, or as fast as the consumer takes

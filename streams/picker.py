@@ -13,8 +13,11 @@ What is damaged is not shown. From a lost packet on (references.py), or from a p
 picture is handed on and none is repeated until a clean beginning; each of them is counted. After any gap, one that this
 file makes among them, the pictures shown before the beginning are left out, too: they refer to what is not there.
 
-Newest frame wins: if packets arrive later than BEHIND_S, this thread has fallen behind. What is held is dropped,
-nothing is decoded until the packets are fresh again, and the next key frame is the new beginning.
+Newest frame wins: what is later than BEHIND_S is read and held, but neither decoded nor handed on, so that the backlog
+is gone at once. The first packet that is fresh again is fed with what is held from the newest key frame on: pictures
+that are old by then are only what later ones refer to. So nothing is lost by a pause of the network or of this machine,
+however long the group. But where packets wait here ever longer, or again within CAUGHT_UP_S and not by half as long,
+decoding is what is slow: then what is held is dropped, and the next key frame is the new beginning.
 """
 
 from __future__ import annotations  # PyAV's Packet takes its stream only in the stubs
@@ -40,6 +43,8 @@ BURST_BEHIND_S = (
     1.5  # after waking from still: the burst is decoded faster than it was filmed, a new group is further away
 )
 BURST_S = 1.5
+CAUGHT_UP_S = 1.0
+CREEPS = 0.5  # lateness that had grown so far before is no pause; one that is left so far after is no catching up
 HELD_PACKETS_MAX = 500
 HELD_BYTES_MAX = 16 << 20
 KEY_FRAME_WITHIN_S = 30.0
@@ -73,6 +78,13 @@ class Picker:
         self._last_key_s: float | None = None
         self._has_picture = False
         self._burst_until_s = 0.0
+        self._key_unseen = False  # the key frame of this group is held
+        self._late = False
+        self._last_late_s = 0.0
+        self._latest_s = 0.0  # while they were late last
+        self._late_until_s = float("-inf")  # on the stream as it is filmed
+        self._oldest_s = float("-inf")  # what was filmed before is not handed on
+
         self._references = References(decoder.codec_name, decoder.extradata)
         self._clean_from_s = float("-inf")  # pictures shown before refer to what is missing
         self._mending_s: float | None = None  # the last picture shown while the stream refreshes itself
@@ -81,9 +93,12 @@ class Picker:
         self._gap_is_damage = False  # the last one before which pictures are left out
         self.is_whole = False  # nothing of the picture pushed last, or of what it refers to, is lost
 
-    def push(self, packet: Packet[VideoStream], stream_s: float, late_s: float, lost: int = 0) -> Iterator[Pick]:
-        """One packet, its pts rewritten to stream time; late_s: behind the least delayed packets (0 for files).
+    def push(
+        self, packet: Packet[VideoStream], stream_s: float, late_s: float, waited_s: float, lost: int = 0
+    ) -> Iterator[Pick]:
+        """One packet, its pts rewritten to stream time.
 
+        late_s: how much later than filmed it is here; waited_s: for how much of that it lay here unread (0 for files).
         lost: RTP packets that are missing within this picture or between it and its neighbours.
         """
         was_damaged = self._references.is_damaged
@@ -101,12 +116,8 @@ class Picker:
                 self._last_key_s = stream_s
             self._require_key_frame(stream_s)
             return
-        if late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S):
-            if self._in_step:
-                stats.behind += 1
-                self._lose_step()
-            stats.skipped += 1
-            return
+        late = late_s > (BURST_BEHIND_S if stream_s < self._burst_until_s else BEHIND_S)
+        self._note_lateness(late, stream_s, late_s, waits_here=waited_s > late_s / 2)
         if is_key:
             self._begin_group(stream_s, look)
         elif look.standing is Standing.MENDING:
@@ -119,7 +130,9 @@ class Picker:
             stats.damaged += 1  # it is decoded for the sake of those after it
         self._hold(packet)
         still = self._is_still(packet, stream_s, is_key=is_key)
-        if is_key or (not still and self._wants(stream_s)):
+        if late:
+            return
+        if self._in_step and (self._key_unseen or (not still and self._wants(stream_s))):
             # In still mode each key frame is looked at, due or not: nothing else would correct the repeated picture.
             yield from self._feed(always=still)
         if still and self._has_picture and self._sampler.is_due(stream_s):
@@ -134,6 +147,29 @@ class Picker:
             yield from self._pick(self._decoder.drain())
             self._count_unshown(float("inf"))
         self._lose_step()
+
+    def _note_lateness(self, late: bool, stream_s: float, late_s: float, *, waits_here: bool) -> None:
+        now_s, last_late_s = stream_s + late_s, self._last_late_s
+        self._last_late_s = late_s
+        if late and self._late:
+            self._latest_s = max(self._latest_s, late_s)
+        if late == self._late:
+            return
+        self._late = late
+        if not late:
+            self._late_until_s, self._oldest_s = now_s, now_s - BEHIND_S
+            return
+        latest_s, self._latest_s = self._latest_s, late_s
+        if not waits_here:
+            self._stats.hiccups += 1
+        elif self._in_step:
+            self._stats.behind += 1
+            if now_s - self._late_until_s < CAUGHT_UP_S:
+                is_slow = late_s > CREEPS * latest_s
+            else:
+                is_slow = last_late_s > CREEPS * BEHIND_S
+            if is_slow:
+                self._lose_step()
 
     def _damaged(self, pictures: int, *, begins: bool) -> None:
         """So many pictures cannot be shown, and what is inside the decoder may be cut as well."""
@@ -152,7 +188,7 @@ class Picker:
             self._flush()
         self._clean_from_s = key_s if has_gap and look.leads else float("-inf")
         self._mending_s = None
-        self._in_step, self._last_key_s = True, key_s
+        self._in_step, self._key_unseen, self._last_key_s = True, True, key_s
         self._sampler.key(key_s, self._groups.length_s)
 
     def _require_key_frame(self, stream_s: float) -> None:
@@ -231,6 +267,7 @@ class Picker:
     def _feed(self, *, always: bool = False) -> Iterator[Pick]:
         held = list(self._held)
         self._drop_held()
+        self._key_unseen = False
         for index, packet in enumerate(held, 1):
             assert packet.pts is not None, "stamps are rewritten"
             self._tick = packet.time_base
@@ -262,6 +299,8 @@ class Picker:
                 self._stats.decode_errors += 1
                 self._damaged(1, begins=True)
                 return
+            if stream_s < self._oldest_s:
+                continue
             is_due = self._sampler.is_due(stream_s)
             if is_due:
                 self._sampler.taken(stream_s)

@@ -22,7 +22,10 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from streams.colors import AS_SAID, Colors
 from streams.errors import StreamError
+from streams.scale import whole
+from streams.turned import UPRIGHT
 
 _MARKS_MAX = 512  # frames handed on: more than the ring's seconds hold at any sampling rate
 JPEG_QUALITY = 85
@@ -52,7 +55,9 @@ class Kept:
 class Codec:
     """What a decoder or a container needs to know besides the packets; outlives the connection it is taken from."""
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, stream: VideoStream, colors: Colors = AS_SAID) -> None:
+        self.colors = colors
+        self.turn = UPRIGHT  # known with the first key frame of a recording
         self.name = stream.codec_context.name
         self.extradata = stream.codec_context.extradata
         # A container that nothing is written to: it only keeps the description of the stream for those that are.
@@ -160,7 +165,8 @@ class Reel:
             raise NotFilmed("all of its pictures are damaged")
         group = next((group for group in reversed(groups) if group[0].stream_s <= at_s + _SAME_S), groups[0])
         frame = _decoded(self._codec, group, at_s)
-        done, jpeg = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        bgr = whole(frame, self._codec.colors, self._codec.turn)[:, :, ::-1]
+        done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         assert done, "any picture can be a JPEG"
         return jpeg.tobytes()
 
@@ -184,6 +190,7 @@ def _muxed(codec: Codec, chosen: Sequence[Kept]) -> bytes:
             packet.pts = round((kept.stream_s - start_s) * _CLIP_TICKS)
             last_dts = max(last_dts + 1, min(packet.pts - round(kept.lead_s * _CLIP_TICKS), packet.pts))
             packet.dts = last_dts
+            packet.pts = max(packet.pts, last_dts)  # where two have one stamp
             container.mux(packet)
     return file.getvalue()
 

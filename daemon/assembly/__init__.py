@@ -24,6 +24,7 @@ from daemon.storage.objects import FolderStore, ObjectStore, S3Store, Spool
 from inference.batcher import Batcher, Prediction
 from inference.model import Model
 from inference.sightings import Rules
+from streams.colors import Colors
 from streams.frame import Picture
 from streams.rtsp import Trust
 from streams.source import SourceConfig
@@ -112,6 +113,7 @@ def source_of(name: str, camera: CameraSettings, settings: Settings, picture: Pi
         read_timeout_s=camera.read_timeout_s,
         sample_fps=settings.inference.sample_fps,
         picture=picture,
+        colors=Colors(matrix=camera.color_matrix, range=camera.color_range),
         adaptive=camera.adaptive,
         hwaccel=camera.hwaccel,
         pace="live",
@@ -125,8 +127,11 @@ def trust_of(camera: CameraSettings) -> Trust:
 
 
 def recording_of(name: str, path: Path, settings: Settings, picture: Picture) -> SourceConfig:
-    """A recording in the place of a camera: every picture that is due, as fast as they decode."""
+    """A recording in the place of a camera: every picture that is due, as fast as they decode, in its colours."""
     camera = CameraSettings(url=SecretStr(str(path)))
+    if (filmed := settings.cameras.get(name)) is not None:
+        colors = {"color_matrix": filmed.color_matrix, "color_range": filmed.color_range}
+        camera = camera.model_copy(update=colors)
     return replace(source_of(name, camera, settings, picture), adaptive=False, pace="fast")
 
 

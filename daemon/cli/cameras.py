@@ -96,10 +96,11 @@ def _show(probed: "list[Probed]") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from daemon.cli.probing import advice, gop
+    from daemon.cli.probing import advice, colors, gop
+    from streams.turned import UPRIGHT
 
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("camera", "address", "codec", "size", "fps", "key frames", "Mbit/s", "first picture"):
+    for heading in ("camera", "address", "codec", "size", "fps", "key frames", "Mbit/s", "first picture", "colours"):
         table.add_column(heading, justify="right" if heading in ("fps", "Mbit/s", "first picture") else "left")
     remarks = []
     for each in probed:
@@ -113,11 +114,12 @@ def _show(probed: "list[Probed]") -> None:
             name,
             escape(each.address),
             info.codec,
-            f"{info.width}x{info.height}",
-            f"{info.fps:g}",
+            f"{info.width}x{info.height}" + ("" if info.turn == UPRIGHT else f", {info.turn.told}"),
+            f"{info.fps:.4g}",
             f"every {gop(info)}",
             f"{info.bitrate_bps / 1e6:.2f}",
             f"{info.first_key_frame_s:.2f} s",
+            colors(each.wanted, info),
         )
         remarks += [
             f"[yellow]advice[/] {name or escape(each.address)}: {escape(text)}" for text in advice(each.wanted, info)

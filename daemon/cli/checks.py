@@ -82,7 +82,7 @@ async def check_cameras(settings: Settings) -> list[Line]:
             assert probed.error is not None
             lines.append(Line(PROBLEM, what, str(probed.error), probed.error.hint))
         else:
-            lines.append(Line(OK, what, summary(probed.info)))
+            lines.append(Line(OK, what, summary(probed.wanted, probed.info)))
             lines += [Line(NOTE, what, text) for text in advice(probed.wanted, probed.info)]
     return lines
 

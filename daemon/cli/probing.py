@@ -9,24 +9,31 @@ from daemon.assembly import trust_of
 from daemon.bridge import in_thread
 from daemon.config import CameraSettings
 from streams.address import is_network, redacted
+from streams.colors import Matrix, Range
 from streams.errors import StreamError, StreamStalled
 from streams.probe import StreamInfo, probe
 from streams.rtsp import Trust
+from streams.turned import UPRIGHT
 
 GOP_MAX_S = 2.0
 HD_LINES = 720
 LATE_MAX_S = 0.3
+FPS_TOLERANCE = 0.02
+# What is taken where a stream says nothing and the camera's setting is "auto"; see streams/colors.py.
+ASSUMED_MATRIX, ASSUMED_RANGE = "bt601", "limited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One stream to look at. detects: it is the one that is decoded for classification."""
+    """One stream to look at. detects: it is the one that is decoded for classification, with these colours."""
 
     name: str
     url: str
     transport: Literal["tcp", "udp"]
     trust: Trust
     detects: bool
+    color_matrix: Matrix = "auto"
+    color_range: Range = "auto"
 
     @classmethod
     def of_camera(cls, name: str, camera: CameraSettings) -> "list[Wanted]":
@@ -37,6 +44,8 @@ class Wanted:
             transport=camera.transport,
             trust=trust_of(camera),
             detects=camera.detect_url is None,
+            color_matrix=camera.color_matrix,
+            color_range=camera.color_range,
         )
         if camera.detect_url is None:
             return [main]
@@ -79,11 +88,28 @@ async def _probe(wanted: Wanted, timeout_s: float) -> Probed:
     return Probed(wanted=wanted, info=info, error=None)
 
 
-def summary(info: StreamInfo) -> str:
+def summary(wanted: Wanted, info: StreamInfo) -> str:
+    turned = "" if info.turn == UPRIGHT else f", {info.turn.told}"
     return (
-        f"{info.codec} {info.width}x{info.height} {info.fps:g} fps, key frame every {gop(info)},"
-        f" {info.bitrate_bps / 1e6:.1f} Mbit/s, first picture after {info.first_key_frame_s:.2f} s"
+        f"{info.codec} {info.width}x{info.height} {info.fps:.4g} fps, key frame every {gop(info)},"
+        f" {info.bitrate_bps / 1e6:.1f} Mbit/s, first picture after {info.first_key_frame_s:.2f} s,"
+        f" colours {colors(wanted, info)}{turned}"
     )
+
+
+def colors(wanted: Wanted, info: StreamInfo) -> str:
+    """What is taken for the matrix and the range, and on whose word."""
+    return (
+        f"{_taken(wanted.color_matrix, info.color_matrix, ASSUMED_MATRIX)},"
+        f" {_taken(wanted.color_range, info.color_range, ASSUMED_RANGE)}"
+    )
+
+
+def _taken(set_to: str, said: str | None, assumed: str) -> str:
+    claim = said or "nothing"
+    if set_to != "auto":
+        return f"{set_to} as configured (the stream says {claim})"
+    return said if said is not None else f"{assumed} (the stream says nothing)"
 
 
 def gop(info: StreamInfo) -> str:
@@ -95,6 +121,14 @@ def advice(wanted: Wanted, info: StreamInfo) -> list[str]:
     if not is_network(wanted.url) or not wanted.detects:
         return []
     found = []
+    if abs(info.fps - info.said_fps) > FPS_TOLERANCE * info.said_fps or abs(info.pace - 1) > FPS_TOLERANCE:
+        found.append(
+            f"{info.fps:.4g} pictures come in a second; it says {info.said_fps:.4g}, and its stamps count"
+            f" {info.fps * info.pace:.4g}: the clock goes by what comes;"
+            " look for a long exposure at night, or a load that its encoder does not keep up with"
+        )
+    if not info.stamps_believed:
+        found.append("its stamps stand still, jump or are random: pictures count as taken when they arrive")
     if info.gop_s is None or info.gop_s > GOP_MAX_S:
         found.append(
             f"a key frame only every {gop(info)}: slow to start and costly to sample;"

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from daemon.assembly import picture_of, recording_of
 from daemon.bridge import in_thread
@@ -82,14 +82,14 @@ async def read_recordings(model: Model, recordings: Mapping[str, tuple[str, Path
         async def read(name: str) -> Read:
             camera, path = recordings[name]
             async with room:
-                return await in_thread(f"read:{name}", lambda stop: one(tasks[name], camera, path, stop))
+                return await in_thread(f"read:{name}", lambda stop: one(name, camera, path, stop))
 
-        def one(task: TaskID, camera: str, path: Path, stop: Event) -> Read:
+        def one(name: str, camera: str, path: Path, stop: Event) -> Read:
             start_mono_s = time.monotonic()
 
             def on_progress(behind_s: float, share: float) -> None:
                 passed_s = time.monotonic() - start_mono_s
-                progress.update(task, completed=share, speed=f"{behind_s / passed_s:.1f}" if passed_s else "")
+                progress.update(tasks[name], completed=share, speed=f"{behind_s / passed_s:.1f}" if passed_s else "")
 
             return read_trace(
                 model,

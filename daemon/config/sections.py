@@ -104,6 +104,9 @@ class CameraSettings(Section):
     verify_tls: bool = True
     hwaccel: Literal["off", "auto", "cuda", "vaapi", "qsv"] = "off"
     adaptive: bool = True
+    # auto: as the stream says, else BT.601 and limited, as ffmpeg and OpenCV do; see docs/model.md.
+    color_matrix: Literal["auto", "bt601", "bt709"] = "auto"
+    color_range: Literal["auto", "limited", "full"] = "auto"
     connect_timeout_s: float = Field(10.0, gt=0, le=120)
     # A stall must be seen within two seconds.
     read_timeout_s: float = Field(2.0, gt=0, le=60)

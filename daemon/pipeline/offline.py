@@ -89,7 +89,7 @@ def read_trace(
     if not frames and not stop.is_set():
         raise StreamUnsupported(f"{path}: no picture of it could be decoded")
     if frames:
-        on_progress(frames[-1][0], 1.0)
+        on_progress(source.stats.length_s, 1.0)
     return Read(
         trace=Trace(camera=recording.camera, labels=model.labels, frames=tuple(frames)),
         length_s=source.stats.length_s,

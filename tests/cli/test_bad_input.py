@@ -204,3 +204,25 @@ def test_a_long_gop_and_many_lines_are_named(call: Call, tmp_path: Path) -> None
     assert "interval to 1 s" in told
     assert "detect_url" in told
     assert advice(replace(live, detects=False), info) == []
+
+
+def test_a_rate_that_is_not_the_one_said_and_colours_that_are_not_said_are_named(tmp_path: Path) -> None:
+    import numpy as np
+
+    from daemon.cli.probing import Wanted, advice, summary
+    from streams.probe import probe
+
+    clip = encode(tmp_path / "small.mp4", [np.zeros((96, 160), np.uint8)] * 50)
+    info = probe(str(clip), transport="tcp", trust=rules.trust(), timeout_s=10)
+    live = Wanted(name="a", url="rtsp://h/1", transport="tcp", trust=rules.trust(), detects=True)
+    forced = replace(live, color_matrix="bt709", color_range="full")
+
+    slow = " ".join(advice(live, replace(info, fps=10.0, pace=2.5)))
+    lost = " ".join(advice(live, replace(info, stamps_believed=False)))
+
+    assert advice(live, info) == []
+    assert "10 pictures come in a second; it says 25, and its stamps count 25" in slow
+    assert "pictures count as taken when they arrive" in lost
+    assert "colours bt601 (the stream says nothing), limited (the stream says nothing)" in summary(live, info)
+    assert "bt709 as configured (the stream says nothing), full as configured" in summary(forced, info)
+    assert "colours bt709, full" in summary(live, replace(info, color_matrix="bt709", color_range="full"))

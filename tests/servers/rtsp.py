@@ -80,11 +80,14 @@ class RtspCamera:
         auth: Literal["basic", "digest"] = "basic",
         loop: bool = True,
         path: str = "/stream",
+        stamped_fps: float | None = None,
     ) -> None:
+        """stamped_fps: the pictures a second that its stamps count; None: as many as it sends."""
         if reason := why_unavailable():
             raise RtspServerUnavailable(reason)
         self.clip, self.user, self.password, self.auth, self.loop = clip, user, password, auth, loop
         self.port, self.path = free_port(), path
+        self._stamped_fps = stamped_fps
         self.codec = ""
         self.fps = 0.0
         self.frames = 0
@@ -114,6 +117,7 @@ class RtspCamera:
             "units": str(self._folder / "units"),
             "codec": {"h264": "h264", "hevc": "h265"}[self.codec],
             "fps": self.fps,
+            "stamped_fps": self._stamped_fps or self.fps,
             "loop": self.loop,
             "port": self.port,
             "path": self.path,

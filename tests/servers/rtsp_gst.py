@@ -47,8 +47,8 @@ def read_units(path):
 class Camera:
     """Plays the clip into whatever appsrc is attached, in real time."""
 
-    def __init__(self, units, fps, loop):
-        self.units, self.fps, self.loop = units, fps, loop
+    def __init__(self, units, fps, stamped_fps, loop):
+        self.units, self.fps, self.stamped_fps, self.loop = units, fps, stamped_fps, loop
         self.changed = threading.Condition()
         self.appsrc = None
         self.frozen = False
@@ -108,7 +108,7 @@ class Camera:
                 ):
                     return frame
             buffer = Gst.Buffer.new_wrapped(self.units[frame % len(self.units)][1])
-            buffer.pts = buffer.dts = start_ns + int((frame - first) * 1e9 / self.fps)
+            buffer.pts = buffer.dts = start_ns + int((frame - first) * 1e9 / self.stamped_fps)
             buffer.duration = int(1e9 / self.fps)
             if appsrc.emit("push-buffer", buffer) != Gst.FlowReturn.OK:
                 self.detach(appsrc)
@@ -137,7 +137,7 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
     Gst.init(None)
-    camera = Camera(read_units(config["units"]), config["fps"], config["loop"])
+    camera = Camera(read_units(config["units"]), config["fps"], config["stamped_fps"], config["loop"])
 
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(LAUNCH.format(codec=config["codec"]))

@@ -106,7 +106,7 @@ class Watched:
             packet: Packet[VideoStream] = Packet(each.data)
             packet.time_base, packet.pts = Fraction(1, TICKS), round(each.sent.shown_s * TICKS)
             packet.is_keyframe = each.sent.is_key
-            for pick in picker.push(packet, each.sent.shown_s, 0.0, lost=each.lost if told else 0):
+            for pick in picker.push(packet, each.sent.shown_s, 0.0, 0.0, lost=each.lost if told else 0):
                 self._keep(pick.stream_s, pick.frame)
         for pick in picker.finish():
             self._keep(pick.stream_s, pick.frame)

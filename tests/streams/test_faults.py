@@ -175,7 +175,6 @@ def test_after_a_pause_of_this_machine_the_newest_frames_win(
 
     source.run(consume, stop)
     assert source.stats.behind >= 1
-    assert source.stats.skipped > 0
     # What was filmed in the pause is left out, but for what is fresh at its end.
     assert frames[3].stream_s - frames[2].stream_s >= 1.2 - BEHIND_S
 

@@ -73,3 +73,56 @@ def test_a_hand_that_passes_is_no_cover() -> None:
     for second in range(20):
         health.look(SCENE if second % 3 == 0 else np.zeros_like(SCENE), at(second))
         assert health.covered_since is None
+
+
+def test_equal_pictures_around_a_gap_are_not_frozen_since_before_it() -> None:
+    health = PictureHealth(frozen_after_s=30)
+    for second in (0, 0.5, 1, 41, 42):
+        health.look(SCENE, at(second))
+        assert health.frozen_since is None
+    for second in range(43, 72):
+        health.look(SCENE, at(second))
+    assert health.frozen_since == at(41)
+
+
+def test_a_gap_takes_back_what_was_frozen_before_it() -> None:
+    health = PictureHealth(frozen_after_s=30)
+    for second in range(40):
+        health.look(SCENE, at(second))
+    assert health.frozen_since == at(0)
+    health.look(SCENE, at(50))
+    assert health.frozen_since is None
+
+
+def test_a_cover_is_not_known_of_a_gap() -> None:
+    health = PictureHealth(frozen_after_s=30)
+    cap = np.zeros_like(SCENE)
+    health.look(cap, at(0))
+    health.look(cap, at(41))
+    assert health.covered_since is None
+    for second in range(42, 45):
+        health.look(cap, at(second))
+    assert health.covered_since == at(41)
+
+
+def test_a_new_connection_begins_anew() -> None:
+    health = PictureHealth(frozen_after_s=3)
+    cap = np.zeros_like(SCENE)
+    for second in range(4):
+        health.look(cap, at(second))
+    assert (health.frozen_since, health.covered_since) == (at(0), at(0))
+    health.connected()
+    assert (health.frozen_since, health.covered_since) == (None, None)
+    health.look(cap, at(4))
+    assert (health.frozen_since, health.covered_since) == (None, None)
+
+
+@pytest.mark.parametrize("apart_s", [4.0, 0.5])
+def test_pictures_that_come_as_far_apart_as_they_are_meant_to_are_no_gap(apart_s: float) -> None:
+    """The still mode decodes only the key frames of an encoder that is frozen."""
+    health = PictureHealth(frozen_after_s=30)
+    seconds = 0.0
+    while seconds <= 30 + apart_s:
+        health.look(SCENE, at(seconds))
+        seconds += apart_s
+    assert health.frozen_since == at(0)

@@ -1,9 +1,16 @@
 """Recordings: which frames are sampled, when they were taken, how much is decoded."""
 
+from __future__ import annotations
+
+import io
+import struct
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -14,6 +21,9 @@ from streams import (
     StreamUnsupported,
     probe,
 )
+from streams.frame import Rgb
+from streams.recording import Parts
+from streams.ring import Ring
 from tests import rules
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
@@ -150,3 +160,124 @@ def test_a_probe_says_what_a_recording_is(clip: Path) -> None:
     assert (info.width, info.height, info.fps, info.gop_frames) == (320, 240, 25.0, 25)
     assert info.gop_s == pytest.approx(1.0)
     assert info.bitrate_bps > 1000
+
+
+def copied(source: Path, target: Path, *, shift_s: float = 0.0, container: str = "mpegts") -> Path:
+    """The packets of a recording in another container, their stamps shifted."""
+    with av.open(str(source)) as read, av.open(str(target), "w", format=container) as written:
+        taken = read.streams.video[0]
+        given = written.add_stream_from_template(taken)
+        assert taken.time_base is not None
+        shift = round(shift_s / taken.time_base)
+        for packet in read.demux(taken):
+            if packet.pts is None or packet.dts is None:
+                continue
+            packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, given
+            written.mux(packet)
+    return target
+
+
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "B-frames"])
+def part(request: pytest.FixtureRequest, clips: Path) -> Path:
+    """4 s."""
+    return encode(
+        clips / f"part{request.param}.mp4", counted(100), b_frames=request.param, options={"preset": "veryfast"}
+    )
+
+
+@pytest.mark.parametrize("starts_s", [(0.0, 0.0, 0.0), (0.0, 7200.0), (7200.0, 0.0), (95_440.0, 0.0)])
+def test_over_the_joints_of_a_recording_time_runs_on(part: Path, tmp_path: Path, starts_s: tuple[float, ...]) -> None:
+    parts = [copied(part, tmp_path / f"{n}.ts", shift_s=at_s) for n, at_s in enumerate(starts_s)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(path.read_bytes() for path in parts))
+    frames, source = read_file(joined, started_at=START)
+    assert source.stats.length_s == pytest.approx(4.0 * len(parts), abs=0.01)
+    for frame in frames:
+        assert round(frame.stream_s * 25) % 100 == index_of(frame.rgb)
+        assert (frame.captured_at - START).total_seconds() == pytest.approx(frame.stream_s, abs=1e-5)
+    assert all(before.captured_at < after.captured_at for before, after in pairwise(frames))
+    assert len(frames) == 8 * len(parts)
+
+
+@pytest.mark.parametrize("shift_s", [-1.0, 50_000.0])
+def test_a_recording_begins_with_its_first_frame_whatever_its_stamp(part: Path, tmp_path: Path, shift_s: float) -> None:
+    frames, source = read_file(copied(part, tmp_path / "shifted.mkv", shift_s=shift_s, container="matroska"))
+    assert [round(frame.stream_s * 25) for frame in frames] == [index_of(frame.rgb) for frame in frames]
+    assert source.stats.length_s == pytest.approx(4.0, abs=0.01)
+
+
+def test_what_an_edit_list_leaves_out_is_no_time(part: Path, tmp_path: Path) -> None:
+    frames, source = read_file(copied(part, tmp_path / "edited.mp4", shift_s=-0.4, container="mp4"))
+    assert [round(frame.stream_s * 25) + 10 for frame in frames] == [index_of(frame.rgb) for frame in frames]
+    assert frames[0].stream_s == 0.0
+    assert source.stats.length_s == pytest.approx(3.6, abs=0.01)
+
+
+def test_b_frames_without_stamps_do_not_take_time_back(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.avi", counted(150), b_frames=3, options={"preset": "veryfast"})
+    frames, _ = read_file(clip, sample_fps=25.0)
+    assert all(before.stream_s <= after.stream_s for before, after in pairwise(frames))
+    assert max(abs(frame.stream_s - index_of(frame.rgb) / 25) for frame in frames) < 0.2
+
+
+def test_a_pause_within_a_recording_is_time_and_hours_are_a_joint() -> None:
+    parts = Parts(25)
+    for at_s in (0.0, 0.04):
+        parts.stream_s(at_s, at_s, None)
+    assert parts.stream_s(120.0, 120.0, None) == 120.0
+    assert parts.joins == 0
+    assert parts.stream_s(4000.0, 4000.0, None) == pytest.approx(120.04)
+    assert parts.stream_s(3.0, 3.0, None) == pytest.approx(120.08)
+    assert parts.joins == 2
+
+
+def test_packets_without_any_stamp_follow_each_other() -> None:
+    parts = Parts(25)
+    assert [parts.stream_s(None, None, None) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
+    assert parts.stream_s(500.0, None, None) == pytest.approx(0.12)
+
+
+def filmed_on_its_side(clip: Path, target: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """The same MP4 with a, b, c, d in the matrix of its track header, as a phone writes it."""
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("matrix", "told", "back"),
+    [
+        ((1, 0, 0, 1), "as it is", lambda rgb: rgb),
+        ((0, 1, -1, 0), "turned by 90 degrees", np.rot90),
+        ((-1, 0, 0, -1), "turned by 180 degrees", lambda rgb: np.rot90(rgb, 2)),
+        ((0, -1, 1, 0), "turned by 270 degrees", lambda rgb: np.rot90(rgb, 3)),
+        ((-1, 0, 0, 1), "left and right exchanged", lambda rgb: rgb[:, ::-1]),
+        ((1, 0, 0, -1), "top and bottom exchanged", lambda rgb: rgb[::-1]),
+    ],
+)
+def test_a_recording_is_seen_the_way_up_that_its_container_says(
+    h264: Path, tmp_path: Path, matrix: tuple[int, int, int, int], told: str, back: Callable[[Rgb], Rgb]
+) -> None:
+    clip = filmed_on_its_side(h264, tmp_path / "turned.mp4", matrix)
+    width, height = (240, 320) if matrix[0] == 0 else (320, 240)
+    frames, source = read_file(clip, picture=Picture(width=width, height=height, fit="stretch"))
+    indexes = [index_of(back(frame.rgb)) for frame in frames]
+    assert indexes[:4] == [0, 13, 25, 34]
+    assert len(frames) == 24
+    assert source.stats.damaged == 0
+    assert probe(str(clip), transport="tcp", trust=rules.trust(), timeout_s=10).turn.told == told
+
+
+def test_evidence_of_a_turned_recording_is_the_right_way_up(h264: Path, tmp_path: Path) -> None:
+    clip = filmed_on_its_side(h264, tmp_path / "turned.mp4", (0, 1, -1, 0))
+    ring, frames = Ring(seconds=60, bytes_max=1 << 24), []
+    Source(decoding_all(clip, pace="fast", started_at=START), ring).run(frames.append, threading.Event())
+    jpeg = ring.reel().picture(frames[3].captured_at)
+    with av.open(io.BytesIO(jpeg)) as container:
+        assert isinstance(container, av.container.InputContainer)
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert shown.shape == (320, 240, 3)
+    assert index_of(np.rot90(shown)) == 34

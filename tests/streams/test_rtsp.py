@@ -17,6 +17,7 @@ from tests.servers.rtsp import RtspCamera
 from tests.streams.clips import counted, encode, index_of
 from tests.streams.counter import counter_of
 from tests.streams.reading import Reader
+from tests.waiting import DEADLINE_S
 
 Rtsp = Callable[..., RtspCamera]
 
@@ -122,3 +123,30 @@ def test_nothing_is_left_behind_by_many_connections(rtsp: Rtsp, h264: Path) -> N
 
     first = once()
     assert [once() for _ in range(4)] == [first] * 4
+
+
+def test_a_camera_that_delivers_fewer_than_it_stamps_is_sampled_in_real_time(rtsp: Rtsp, tmp_path: Path) -> None:
+    clip = encode(tmp_path / "slow.mp4", counted(200), fps=10, group=10)
+    camera = rtsp(clip, stamped_fps=25.0)
+
+    def in_time(frames: list[Frame]) -> bool:
+        if len(frames) < 12:
+            return False
+        newest = frames[-6:]
+        passed_s = (index_of(newest[-1].rgb) - index_of(newest[0].rgb)) % 200 / 10
+        told_s = newest[-1].captured_mono_s - newest[0].captured_mono_s
+        return abs(passed_s - 2.5) < 0.4 and abs(told_s - passed_s) < 0.15
+
+    with Reader(url=camera.url) as reader:
+        reader.until(in_time)
+    stats = reader.source.stats
+    assert stats.pace == pytest.approx(2.5, rel=0.1)
+    assert (stats.behind, stats.jumps, stats.damaged, stats.by_arrival) == (0, 0, 0, False)
+
+
+def test_a_probe_says_how_many_pictures_come_of_those_that_are_stamped(rtsp: Rtsp, tmp_path: Path) -> None:
+    camera = rtsp(encode(tmp_path / "slow.mp4", counted(200), fps=10, group=10), stamped_fps=25.0)
+    info = probe(camera.url, transport="tcp", trust=rules.trust(), timeout_s=DEADLINE_S)
+    assert info.fps == pytest.approx(10.0, rel=0.1)
+    assert info.pace == pytest.approx(2.5, rel=0.1)
+    assert info.stamps_believed

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams import Picture
-from streams.scale import Scaler, scaled_size
+from streams.colors import AS_SAID, Colors, Matrix, Range, said_matrix, said_range
+from streams.scale import Scaler, scaled_size, whole
+from streams.turned import UPRIGHT, Turn
 
 
 def frame_of(rgb: np.ndarray) -> av.VideoFrame:
@@ -88,3 +90,94 @@ def test_gray_levels_come_out_as_they_went_in(color_range: int) -> None:
 def test_a_size_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1x1, got 0x224"):
         Picture(width=0, height=224, fit="crop")
+
+
+# Orange as BT.601 and as BT.709 write it, in the limited range.
+ORANGE = (230, 120, 40)
+YUV = {"bt601": (139, 77, 182), "bt709": (134, 82, 180)}
+
+
+def plain(matrix: str, height: int, colorspace: int) -> av.VideoFrame:
+    """One colour, written by this matrix, that says of itself `colorspace`."""
+    frame = av.VideoFrame(2 * height, height, "yuv420p")
+    for plane, level in zip(frame.planes, YUV[matrix], strict=True):
+        plane.update(bytes([level]) * plane.buffer_size)
+    frame.colorspace = colorspace
+    return frame
+
+
+@pytest.mark.parametrize("height", [360, 720, 1080])
+@pytest.mark.parametrize(
+    ("set_to", "said", "written"),
+    [
+        ("auto", 2, "bt601"),
+        ("auto", 6, "bt601"),
+        ("auto", 1, "bt709"),
+        ("bt601", 2, "bt601"),
+        ("bt601", 1, "bt601"),
+        ("bt709", 2, "bt709"),
+        ("bt709", 6, "bt709"),
+    ],
+)
+def test_colours_are_as_the_stream_or_the_setting_says_and_else_as_training_pictures(
+    height: int, set_to: Matrix, said: int, written: str
+) -> None:
+    colors = Colors(matrix=set_to, range="auto")
+    frame = plain(written, height, said)
+    rgb = Scaler(Picture(width=32, height=16, fit="stretch"), colors).rgb(frame)
+    assert np.abs(rgb[8, 16].astype(int) - ORANGE).max() <= 3
+    assert np.abs(whole(frame, colors, UPRIGHT)[8, 16].astype(int) - ORANGE).max() <= 3
+
+
+def test_what_is_not_said_comes_out_as_ffmpeg_itself_has_it() -> None:
+    frame = plain("bt601", 1080, 2)
+    by_default = frame.to_ndarray(format="rgb24")[500, 500].astype(int)
+    ours = Scaler(Picture(width=32, height=16, fit="stretch"), AS_SAID).rgb(frame)[8, 16]
+    assert np.abs(ours - by_default).max() <= 1
+
+
+@pytest.mark.parametrize(("set_to", "white"), [("auto", 255), ("limited", 255), ("full", 235)])
+def test_the_range_of_a_camera_that_says_none_can_be_set(set_to: Range, white: int) -> None:
+    frame = plain("bt601", 360, 2)
+    for plane, level in zip(frame.planes, (235, 128, 128), strict=True):
+        plane.update(bytes([level]) * plane.buffer_size)
+    rgb = Scaler(Picture(width=32, height=16, fit="stretch"), Colors(matrix="auto", range=set_to)).rgb(frame)
+    assert np.abs(rgb[8, 16].astype(int) - white).max() <= 2
+
+
+def test_a_colour_setting_that_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="matrix must be one of auto, bt601, bt709, got 'bt2020'"):
+        Colors(matrix="bt2020", range="auto")  # type: ignore[arg-type]
+
+
+def test_what_a_stream_says_of_its_colours_has_a_name() -> None:
+    assert [said_matrix(number) for number in (1, 2, 5, 6, 9)] == ["bt709", None, "bt601", "bt601", "bt2020"]
+    assert [said_range(number) for number in (0, 1, 2)] == [None, "limited", "full"]
+
+
+CORNERS = np.arange(4, dtype=np.uint8).reshape(2, 2, 1).repeat(3, 2) * 60 + 30
+
+
+@pytest.mark.parametrize(
+    ("turn", "corners", "told"),
+    [
+        (UPRIGHT, [[0, 1], [2, 3]], "as it is"),
+        (Turn(True, True, False), [[2, 0], [3, 1]], "turned by 90 degrees"),
+        (Turn(False, True, True), [[3, 2], [1, 0]], "turned by 180 degrees"),
+        (Turn(True, False, True), [[1, 3], [0, 2]], "turned by 270 degrees"),
+        (Turn(False, True, False), [[1, 0], [3, 2]], "left and right exchanged"),
+        (Turn(False, False, True), [[2, 3], [0, 1]], "top and bottom exchanged"),
+        (Turn(True, False, False), [[0, 2], [1, 3]], "mirrored across a diagonal"),
+        (Turn(True, True, True), [[3, 1], [2, 0]], "mirrored across a diagonal"),
+    ],
+)
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_picture_is_shown_the_right_way_up(turn: Turn, corners: list[list[int]], told: str, fit: str) -> None:
+    frame = frame_of(CORNERS.repeat(90, 0).repeat(160, 1))
+    scaler = Scaler(Picture(width=60, height=60, fit=fit))  # type: ignore[arg-type]
+    scaler.turn = turn
+    rgb = scaler.rgb(frame)
+    seen = rgb[[10, 10, 50, 50], [10, 50, 10, 50], 1].astype(int).reshape(2, 2)
+    assert np.abs(seen - (np.array(corners) * 60 + 30)).max() <= 4
+    assert turn.told == told
+    assert whole(frame, AS_SAID, turn).shape[:2] == ((320, 180) if turn.across else (180, 320))

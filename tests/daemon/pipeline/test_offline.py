@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from daemon.assembly import picture_of, recording_of
-from daemon.config import Settings
+from daemon.config import CameraSettings, Settings
 from daemon.config.sections import InferenceSettings
 from daemon.pipeline.offline import read_trace
 from inference.errors import ModelFailed
+from streams.colors import Colors
 from tests import rules
 from tests.daemon.scenes import film
 from tests.inference.heads import SOFTMAX, node, save
@@ -33,3 +35,15 @@ def test_a_picture_whose_scores_are_not_finite_ends_the_reading_with_its_time(tm
 
     with pytest.raises(ModelFailed, match=r"m\.onnx: gives scores that are not finite .* at [12]\.\d s of .*grey\.mp4"):
         read_trace(model, recording, batch_max=4, on_progress=lambda _at_s, _share: None, stop=threading.Event())
+
+
+def test_a_recording_that_is_named_for_a_camera_is_read_in_its_colours() -> None:
+    camera = CameraSettings(url=SecretStr("rtsp://h/1"), color_matrix="bt709", color_range="full", transport="udp")
+    site = Settings(cameras={"or-cam-01": camera})
+
+    named = recording_of("or-cam-01", Path("or-cam-01.mp4"), site, rules.SMALL)
+    other = recording_of("or-cam-02", Path("or-cam-02.mp4"), site, rules.SMALL)
+
+    assert named.colors == Colors(matrix="bt709", range="full")
+    assert other.colors == Colors(matrix="auto", range="auto")
+    assert (named.url, named.pace) == ("or-cam-01.mp4", "fast")
