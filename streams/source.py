@@ -96,7 +96,7 @@ class Source:
                 # libavformat holds a picture until the next one begins: what has just arrived is one frame further on.
                 late_s = clock.arrived(stream_s + timeline.step_s, now_mono_s)
                 self.stats.jumps += timeline.jumped
-                # `lost` of this picture is for `Picker.push(..., lost=)`.
+                # The picker takes the losses of this picture as `lost=`, once it has that parameter.
                 connected.packet(packet, stream_s, late_s, clock, lost=arrival.lost if arrival is not None else 0)
         except av.FFmpegError as error:
             failure = in_our_words(error, self.config.classified_url, opening=False)
