@@ -146,7 +146,8 @@ class Front:
         """libav first: who waits for it must not wait for the camera, too."""
         if self._loopback is not None:
             self._loopback.close()
-        if self.failure is None and not self._is_unwanted() and not self._has_passed():
+        is_left = self._loopback is not None and self._loopback.has_left  # libav knows why
+        if self.failure is None and not (is_left or self._is_unwanted() or self._has_passed()):
             self.failure = StreamBroken(f"{self._address}: the connection ended")
         self._settled.set()
         if self._dialog is not None:

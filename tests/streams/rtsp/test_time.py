@@ -39,7 +39,7 @@ def test_any_step_may_take_most_of_the_connect_timeout(clip: RtpClip) -> None:
 def test_an_answer_that_does_not_come_in_time_is_named(clip: RtpClip, method: str) -> None:
     with (
         OddCamera(clip, Manners(delay_s={method: DEADLINE_S})) as camera,
-        Reader(url=camera.url, connect_timeout_s=0.5) as reader,
+        Reader(url=camera.url, connect_timeout_s=3.0) as reader,
     ):
         error = reader.wait_for_end()
     assert isinstance(error, StreamStalled)
@@ -49,7 +49,7 @@ def test_an_answer_that_does_not_come_in_time_is_named(clip: RtpClip, method: st
 def test_a_camera_that_plays_and_sends_nothing_is_stalled(clip: RtpClip) -> None:
     with (
         OddCamera(clip, Manners(frozen=lambda _track, _s: True)) as camera,
-        Reader(url=camera.url, connect_timeout_s=0.5) as reader,
+        Reader(url=camera.url, connect_timeout_s=3.0) as reader,
     ):
         error = reader.wait_for_end()
     assert isinstance(error, StreamStalled)
@@ -57,9 +57,9 @@ def test_a_camera_that_plays_and_sends_nothing_is_stalled(clip: RtpClip) -> None
 
 
 def test_a_key_frame_may_come_after_the_connect_timeout(tmp_path: Path) -> None:
-    long = encode(tmp_path / "long.mp4", counted(120), group=60)
+    long = encode(tmp_path / "long.mp4", counted(240), group=120)
     manners = Manners(first_unit=10, sets_in_sdp=False)
-    with OddCamera(long, manners) as camera, Reader(url=camera.url, connect_timeout_s=1.0) as reader:
+    with OddCamera(long, manners) as camera, Reader(url=camera.url, connect_timeout_s=3.0) as reader:
         reader.wait_for(1)
 
 
@@ -78,7 +78,7 @@ def test_the_track_that_is_not_read_does_not_hide_a_stall(clip: RtpClip) -> None
         return track == 0 and seconds > 1.0
 
     with OddCamera(clip, Manners(videos=2, frozen=first_freezes)) as camera:
-        with Reader(url=camera.url, read_timeout_s=1.0) as reader:
+        with Reader(url=camera.url, read_timeout_s=2.0) as reader:
             reader.wait_for(1)
             assert isinstance(reader.wait_for_end(), StreamStalled)
         assert camera.methods.count("SETUP") == 1, "the other is not even asked for"
@@ -92,7 +92,7 @@ def test_what_comes_on_other_channels_does_not_hide_a_stall(clip: RtpClip) -> No
             while not stop.wait(0.05):
                 camera.say(b"$\x02\x00\x10" + b"x" * 16)
 
-        with Reader(url=camera.url, read_timeout_s=1.0) as reader:
+        with Reader(url=camera.url, read_timeout_s=2.0) as reader:
             reader.wait_for(1)
             maker = threading.Thread(target=noise)
             maker.start()
@@ -294,7 +294,7 @@ def test_losses_run_on_over_connections(clip: RtpClip) -> None:
 def test_what_a_stranger_sends_to_the_udp_port_is_not_video(clip: RtpClip) -> None:
     with (
         OddCamera(clip, Manners(frozen=lambda _track, _s: True)) as camera,
-        Reader(url=camera.url, transport="udp", connect_timeout_s=1.5) as reader,
+        Reader(url=camera.url, transport="udp", connect_timeout_s=5.0) as reader,
     ):
         camera.wait_until(lambda: "PLAY" in camera.methods)
         transport = next(r.headers["transport"] for r in camera.requests if r.method == "SETUP")
@@ -305,6 +305,8 @@ def test_what_a_stranger_sends_to_the_udp_port_is_not_video(clip: RtpClip) -> No
                 stranger.sendto(b"\x80\x60" + bytes(10) + b"video", ("127.0.0.1", port))
         error = reader.wait_for_end()
     assert isinstance(error, StreamStalled)
+    assert "sent no picture" in str(error)
+    assert "20 packets came from another address" in str(error)
 
 
 def test_a_stranger_on_loopback_gets_nothing(clip: RtpClip) -> None:
