@@ -175,6 +175,8 @@ class Capture:
             decoded=stats.decoded,
             sampled=stats.sampled,
             behind=stats.behind,
+            hiccups=stats.hiccups,
+            lost=stats.lost,
             damaged=stats.damaged,
             jumps=stats.jumps,
             late_s=stats.lag_s,

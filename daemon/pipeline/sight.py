@@ -37,6 +37,8 @@ class Figures:
     decoded: int = 0
     sampled: int = 0
     behind: int = 0
+    hiccups: int = 0
+    lost: int = 0
     damaged: int = 0
     jumps: int = 0
     too_old: int = 0
@@ -115,9 +117,12 @@ def cause(before: Figures, now: Figures, *, wanted: float) -> str:
     if not keys and not decoded:
         causes.append("packets come, but no key frame")
     if damaged:
-        causes.append(f"{damaged} pictures or packets are lost or damaged")
+        lost = now.lost - before.lost
+        causes.append(f"{damaged} pictures are damaged or miss what they refer to ({lost} RTP packets lost)")
     if jumps >= JUMPS_MANY:
         causes.append(f"the camera's time stamps jump, {jumps} times")
+    if hiccups := now.hiccups - before.hiccups:
+        causes.append(f"the network held packets back, {hiccups} times")
     if now.behind > before.behind or now.late_s > LATE_S:
         causes.append(f"pictures come too late, the last by {now.late_s:.1f} s")
     return f"{', '.join(causes) or 'too few pictures come'} ({packets} packets, {keys} key frames, {decoded} decoded)"

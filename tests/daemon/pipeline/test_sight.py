@@ -134,7 +134,8 @@ PACKETS = {"packets": 25, "key_frames": 1, "decoded": 10}
     [
         ({}, {"silent_s": 7.2}, "no packets arrive, the last came 7 s ago"),
         ({**PACKETS, "key_frames": 0, "decoded": 0}, {}, "packets come, but no key frame"),
-        ({**PACKETS, "damaged": 2}, {}, "pictures or packets are lost or damaged"),
+        ({**PACKETS, "damaged": 2, "lost": 1}, {}, "damaged or miss what they refer to ("),
+        ({**PACKETS, "hiccups": 1}, {}, "the network held packets back, "),
         ({**PACKETS, "jumps": 1}, {}, "the camera's time stamps jump"),
         ({**PACKETS, "behind": 1}, {"late_s": 1.3}, "pictures come too late, the last by 1.3 s"),
         (PACKETS, {"silent_s": 2.7}, "no packet for 2.7 s"),
@@ -161,4 +162,4 @@ def test_more_than_one_cause_is_more_than_one_cause() -> None:
     )
 
     assert "no key frame, " in fault
-    assert "lost or damaged, pictures come too late, the last by 2.0 s" in fault
+    assert "RTP packets lost), pictures come too late, the last by 2.0 s" in fault
