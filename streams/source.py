@@ -99,12 +99,12 @@ class Source:
                     break
                 came = connection.arrival_of(packet)
                 self.stats.lost = lost_before + connection.lost
-                # libavformat holds a picture until the next one begins.
+                # libavformat holds a picture until the next one begins: it arrived one frame earlier.
                 came_mono_s = came.mono_s if came is not None else now_mono_s - clock.step_s
                 arrival = clock.arrived(_stamp_s(packet, tick_s), came_mono_s, seen=came is not None)
                 self.stats.jumps += arrival.jumped
                 self._tell_pace(clock)
-                waited_s = max(0.0, now_mono_s - came_mono_s - clock.step_s)
+                waited_s = max(0.0, now_mono_s - came.given_mono_s) if came is not None else 0.0
                 connected.packet(
                     packet,
                     arrival.stream_s,

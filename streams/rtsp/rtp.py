@@ -19,10 +19,14 @@ _STAMPS = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When the last packet of a picture came to our socket, and how many packets before it or in it are missing."""
+    """When the last packet of a picture came to our socket, and how many packets before it or in it are missing.
+
+    given_mono_s: when libav could give it out. It holds a picture until the next one begins, over a pause as well.
+    """
 
     mono_s: float
     lost: int
+    given_mono_s: float
 
 
 class Packet(NamedTuple):
@@ -139,10 +143,11 @@ class Sequence:
 class _Picture:
     """Written by the thread that receives until the next picture begins; only then libav gives it out."""
 
-    __slots__ = ("has_marker", "lost", "mono_s", "stamp")
+    __slots__ = ("begun_mono_s", "has_marker", "lost", "mono_s", "stamp")
 
     def __init__(self, stamp: int, mono_s: float, lost: int) -> None:
-        self.stamp, self.mono_s, self.lost, self.has_marker = stamp, mono_s, lost, False
+        self.stamp, self.lost, self.has_marker = stamp, lost, False
+        self.begun_mono_s = self.mono_s = mono_s
 
 
 class Pictures:
@@ -196,5 +201,6 @@ class Pictures:
             if wanted is None or picture.stamp == wanted:
                 for _ in range(place + 1):
                     self._pictures.popleft()
-                return Arrival(picture.mono_s, lost)
+                begun_mono_s = self._pictures[0].begun_mono_s if self._pictures else picture.mono_s
+                return Arrival(picture.mono_s, lost, max(picture.mono_s, begun_mono_s))
         return None

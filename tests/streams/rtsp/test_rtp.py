@@ -83,6 +83,17 @@ def test_a_picture_knows_when_it_came_and_what_it_lacks() -> None:
     assert [each and (each.mono_s, each.lost) for each in found] == [(1.1, 0), (2.2, 3), (3.0, 1), (4.0, 1), None]
 
 
+def test_a_picture_is_given_out_once_the_next_one_begins_after_a_pause_as_well() -> None:
+    pictures = Pictures(96)
+    for number, at_s in enumerate((1.0, 1.04, 1.8)):
+        pictures.handed_on(packet(2 * number, stamp=3600 * number, at_s=at_s), 0)
+        pictures.handed_on(packet(2 * number + 1, stamp=3600 * number, marker=True, at_s=at_s + 0.01), 0)
+
+    found = [pictures.arrival_of(3600 * number) for number in range(3)]
+
+    assert [each and (each.mono_s, each.given_mono_s) for each in found] == [(1.01, 1.04), (1.05, 1.8), (1.81, 1.81)]
+
+
 def test_the_loss_of_a_picture_that_never_came_out_is_the_next_ones() -> None:
     pictures = Pictures(96)
     for number, stamp in enumerate((0, 3600, 7200)):
