@@ -37,7 +37,7 @@ class Loopback:
     def events(self) -> dict[int, int]:
         """Descriptor -> what to poll it for."""
         wanted = dict.fromkeys(self._pending, select.POLLIN)
-        if self._listening is not None and len(self._pending) < _PENDING_MAX:
+        if self._listening is not None:
             wanted[self._listening.fileno()] = select.POLLIN
         if self._libav is not None:
             wanted[self._libav.fileno()] = select.POLLIN | (select.POLLOUT if self._plays and self._unsent else 0)
@@ -85,6 +85,10 @@ class Loopback:
             return
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self._pending) >= _PENDING_MAX:
+            # libav asks at once. Who says nothing keeps nobody out.
+            silent, _ = self._pending.pop(next(iter(self._pending)))
+            silent.close()
         self._pending[accepted.fileno()] = (accepted, Receiver())
 
     def _look_at(self, fd: int) -> None:

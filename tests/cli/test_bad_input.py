@@ -65,7 +65,7 @@ def test_a_model_that_is_no_model(call: Call, config: Config, clips: Path, tmp_p
 
     done = call("analyze", clips / "left.mp4", "-c", config(), "--model", tmp_path / "text.onnx")
 
-    assert_told(done, FAILED, "text.onnx", "cut off in copying")
+    assert_told(done, FAILED, "text.onnx", "is a text file, not an ONNX model")
 
 
 def test_a_broken_catalogue(call: Call, config: Config, clips: Path, tmp_path: Path) -> None:
