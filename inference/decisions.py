@@ -205,7 +205,7 @@ class Watcher:
 
     def _close(self, label: str) -> list[Decision]:
         closed = self._open.pop(label)
-        self._window.spend(label, closed.last_at)
+        self._spend(closed)
         decisions = [] if closed.is_decided else [self._decided(closed, has_ended=True)]
         if self._on_closed:
             self._on_closed(closed.snapshot(has_ended=True))
@@ -213,9 +213,14 @@ class Watcher:
 
     def _pass_over(self, label: str) -> list[Decision]:
         over = self._glimpses.pop(label)
-        self._window.spend(label, over.last_at)
+        self._spend(over)
         sighting = over.snapshot(has_ended=True)
         return [Ignore(sighting, "too_brief")] if sighting.top[0].score >= self._rules.ask_above else []
+
+    def _spend(self, over: OpenSighting) -> None:
+        # Its last vote lies ahead where the clock was set back since: no vote to come belongs to it.
+        until = over.last_at if self._frame_at is None else min(over.last_at, self._frame_at)
+        self._window.spend(over.label, until)
 
     def _decided(self, sighting: OpenSighting, *, has_ended: bool) -> Decision:
         assert not sighting.is_decided, "a sighting is decided once"

@@ -2,6 +2,7 @@
 
 Each frame votes for its top-1 label. A label opens a sighting when its share of the votes of the last `window_s`
 reaches `open_share` with at least `window_frames_min` votes; every frame counts in the share, whatever it votes for.
+They have to stand for that share of `window_s`, too: a few frames close together behind a gap are no agreement.
 A sighting closes once its label was absent for more than `absence_s`.
 
 Absence is what was seen without the item: only the time between two frames in a row that both do not show it. What
@@ -145,9 +146,15 @@ class Window:
             spent = self._spent.get(label)
             if spent is None or vote.at > spent:
                 by_label.setdefault(label, []).append(vote)
-        enough = self._rules.open_share * len(self._votes) - _ROUNDING
-        enough = max(enough, self._rules.window_frames_min)
-        return {label: votes for label, votes in by_label.items() if len(votes) >= enough}
+        enough = max(self._rules.open_share * len(self._votes) - _ROUNDING, self._rules.window_frames_min)
+        return {label: votes for label, votes in by_label.items() if len(votes) >= enough and self._lasts(votes)}
+
+    def _lasts(self, votes: list[Vote]) -> bool:
+        """Whether they stand for their share of the whole window, of which a gap may have left little."""
+        if len(votes) == 1:
+            return True
+        stands_for = (votes[-1].at - votes[0].at) * len(votes) / (len(votes) - 1)
+        return stands_for.total_seconds() >= self._rules.open_share * self._rules.window_s - _ROUNDING
 
 
 @dataclass(slots=True)

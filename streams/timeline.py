@@ -11,7 +11,7 @@ JUMP_BACK_S = 0.5  # B-frames step back by less,
 JUMP_BACK_FRAMES = 5  # or by fewer frames where they are far apart
 JUMP_AHEAD_S = 5.0  # beyond what arrived in the meantime
 STEPS_KEPT = 25
-STEP_MAX_S = 1.0
+STEP_MAX_S = 5.0
 
 
 class Timeline:

@@ -63,6 +63,8 @@ WORDS = {
 HANGS_AFTER_S = 5.0
 STOPS_WITHIN_S = 5.0
 LOOK_S = 0.25
+# Between two looks: a suspended process, or a machine that was.
+STANDS_STILL_S = 3.0
 # With so many of one camera given up, another one would hang as well.
 LEFT_MAX = 3
 
@@ -163,8 +165,12 @@ class Capture:
         """
         now_mono_s, stats = time.monotonic(), self.stats
         saw = self.sees
-        if not saw:
-            self.blind_s += now_mono_s - self._looked_mono_s
+        passed_s = now_mono_s - self._looked_mono_s
+        stood_still = passed_s > STANDS_STILL_S
+        if not saw or stood_still:
+            self.blind_s += passed_s
+        if stood_still:
+            log.warning("camera %s: the process stood still for %.1f s, and nobody looked", self.camera, passed_s)
         self._looked_mono_s = now_mono_s
         if self._has_ended:
             return

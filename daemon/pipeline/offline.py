@@ -166,7 +166,7 @@ class Recordings:
             )
             if self.now - ticked_at >= _TICK:
                 ticked_at = self.now
-                await self._watch.tick(self.now)
+                await self._watch.tick(offset_s)
 
     async def close(self, run_id: UUID) -> None:
         if self._watch is not None:

@@ -241,7 +241,7 @@ class Pipeline:
                 ticked_mono_s = self._busy_since_mono_s = time.monotonic()
                 async with self._turn:
                     for watch in list(self._watches.values()):
-                        await watch.tick(datetime.now(UTC))
+                        await watch.tick(time.monotonic())
             self._busy_since_mono_s = None
 
     async def _look(self) -> None:

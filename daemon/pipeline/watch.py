@@ -45,6 +45,7 @@ class Watch:
         self._resumed = resumed
         self._in_view = timedelta(seconds=rules.window_s)
         self._first_at: dict[str, datetime] = {}
+        self._seen_at: dict[str, tuple[datetime, float]] = {}
         # Until all that was in view before it must have opened again, or is gone.
         self._returning = set(surgery.cameras) if resumed else set()
 
@@ -53,12 +54,15 @@ class Watch:
         if prediction.camera in self._returning and prediction.captured_at - first_at > 2 * self._in_view:
             self._returning.remove(prediction.camera)
             self._left.add(prediction.camera)
+        self._seen_at[prediction.camera] = prediction.captured_at, prediction.captured_mono_s
         watcher = self._watchers[prediction.camera]
         await self._tell(watcher.push(prediction.scores.tolist(), prediction.captured_at))
 
-    async def tick(self, now: datetime) -> None:
-        for watcher in self._watchers.values():
-            await self._tell(watcher.tick(now))
+    async def tick(self, now_mono_s: float) -> None:
+        """Time passed. Each camera's runs on from its last frame: a wall clock that is set meanwhile moves nothing."""
+        for camera, (captured_at, captured_mono_s) in self._seen_at.items():
+            now = captured_at + timedelta(seconds=now_mono_s - captured_mono_s)
+            await self._tell(self._watchers[camera].tick(now))
 
     def gap(self, camera: str) -> None:
         self._watchers[camera].gap()

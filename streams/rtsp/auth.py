@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_PART = re.compile(
-    r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,]*))?",
-)
+# What is no token is stepped over by the search: a prefix for it would be tried anew at each of its characters.
+_PART = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,]*))?")
+_HEADER_CHARS_MAX = 4096
 _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
     "SHA-256": hashlib.sha256,
     "SHA-512-256": lambda data: hashlib.new("sha512_256", data),
@@ -67,7 +67,7 @@ def challenges(values: Iterable[str]) -> list[Challenge]:
     """All that the WWW-Authenticate headers offer, several in one of them included."""
     found: list[Challenge] = []
     for value in values:
-        for part in _PART.finditer(value):
+        for part in _PART.finditer(value[:_HEADER_CHARS_MAX]):
             if part[2] is None:
                 found.append(Challenge(part[1], {}))
             elif found:

@@ -138,6 +138,8 @@ class Dialog:
         if track is None:
             others = f"; it has {', '.join(sorted(set(description.others)))}" if description.others else ""
             raise StreamUnsupported(f"{self.address}: has no video track{others}")
+        if not track.is_taken:
+            raise StreamUnsupported(f"{self.address}: sends {track.encoding[:40]!a}, which cannot be decoded here")
         if track.protocol.startswith("RTP/SAVP"):
             raise StreamUnsupported(
                 f"{self.address}: encrypts its video with SRTP",

@@ -54,7 +54,8 @@ class Loopback:
         if self._listening is not None and self._listening.fileno() in ready:
             self._accept()
         for fd in [fd for fd in self._pending if fd in ready]:
-            self._look_at(fd)
+            if fd in self._pending:  # the door may have been shut behind one of them
+                self._look_at(fd)
         if self._libav is not None and ready.get(self._libav.fileno(), 0) & ~select.POLLOUT:
             self._listen(self._libav, self._asks)
         self.flush()

@@ -200,7 +200,9 @@ class Pictures:
             lost += picture.lost
             if wanted is None or picture.stamp == wanted:
                 for _ in range(place + 1):
-                    self._pictures.popleft()
+                    gone = self._pictures.popleft()
+                if gone is self._current:
+                    self._current = None  # what it still lacks is the next one's
                 begun_mono_s = self._pictures[0].begun_mono_s if self._pictures else picture.mono_s
                 return Arrival(picture.mono_s, lost, max(picture.mono_s, begun_mono_s))
         return None

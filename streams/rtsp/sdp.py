@@ -7,6 +7,8 @@ from urllib.parse import urljoin
 _DECODED = frozenset(
     ("H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP4V-ES", "MPV", "VP8", "VP9", "AV1", "THEORA")
 )
+# What libav takes, and PyAV may or may not decode.
+_TAKEN = _DECODED | {"", "MP2T", "RAW", "DV", "VC2HQ", "X-ASF-PF", "X-QT", "X-QUICKTIME", "BITPACKED"}
 _STATIC = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
 _KEPT = ("a=rtpmap:", "a=fmtp:", "a=framerate:", "a=framesize:", "a=x-framerate:", "b=")
 
@@ -20,6 +22,11 @@ class Track:
     protocol: str
     lines: tuple[str, ...]
     control: str
+
+    @property
+    def is_taken(self) -> bool:
+        """False where libav knows no such encoding."""
+        return self.encoding in _TAKEN
 
     def for_libav(self) -> str:
         """An SDP that has this track alone."""
@@ -60,7 +67,7 @@ def described(text: str) -> Description:
 def _track(lines: list[str]) -> list[Track]:
     """One, or none if the m= line names no payload type."""
     words = lines[0].split()
-    types = [each for each in words[3:] if each.isascii() and each.isdigit() and int(each) < 128]
+    types = [each for each in words[3:] if each.isascii() and each.isdigit() and len(each) < 4 and int(each) < 128]
     if not types:
         return []
     named = {kind: _encoding(kind, lines) for kind in types}

@@ -261,6 +261,20 @@ def test_a_clock_set_back_is_a_gap_and_the_watch_goes_on():
     assert told.watcher.late_frames == 0
 
 
+def test_after_a_clock_was_set_back_the_next_of_a_kind_is_another():
+    told = Told().play("AAA")
+    told.now_s = -600.0
+    told.play("_______AAAA")
+    assert told.short() == "book:A@1 book:A@-595.5"
+
+
+@pytest.mark.parametrize("step_s", [0.1, 0.2, 0.36])
+def test_behind_a_gap_three_frames_close_together_are_a_glimpse(step_s):
+    away = "_" * 22
+    told = Told(step_s=step_s).play("AAA" + away + "~AAA" + away)
+    assert [getattr(decision, "reason", "booked") for _, decision in told.decisions] == ["too_brief", "too_brief"]
+
+
 def test_a_clock_set_back_does_not_stop_the_question():
     told = Told().play("aaa")
     told.now_s = -3600.0
@@ -271,14 +285,14 @@ def test_a_clock_set_back_does_not_stop_the_question():
 def test_a_step_longer_than_gap_max_is_a_gap_without_being_told():
     told = Told(step_s=1.5).play("AAA")  # the window of 2 s never holds three
     assert told.short() == ""
-    told = Told(rules.sightings(window_s=10.0), step_s=1.5).play("AAA")
+    told = Told(rules.sightings(window_s=10.0, open_share=0.3), step_s=1.5).play("AAA")
     assert told.short() == "book:A@3"
     told = Told(rules.sightings(window_s=10.0), step_s=1.8).play("AAAAAA")
     assert told.short() == ""
 
 
 def test_votes_of_a_closed_sighting_do_not_open_another():
-    long = replace(RULES, window_s=10.0, absence_s=1.0, open_share=0.2)
+    long = replace(RULES, window_s=10.0, absence_s=1.0, open_share=0.15)
     assert Told(long).play("AAA________").short() == "book:A@1"
     assert Told(long).play("AAA____AAA").short() == "book:A@1 book:A@4.5"
 

@@ -79,3 +79,15 @@ def test_no_address_and_no_description_whatever_they_hold_break_anything(
 
 def test_what_the_rfc_means_is_the_second_way() -> None:
     assert joined("rtsp://cam/a/b", "t=1") == ["rtsp://cam/a/b/t=1", "rtsp://cam/a/t=1"]
+
+
+@pytest.mark.parametrize(("encoding", "is_taken"), [("JPEG2000", False), ("FOO", False), ("H264", True), ("raw", True)])
+def test_an_encoding_that_nobody_here_takes_apart_is_known_as_such(encoding: str, is_taken: bool) -> None:
+    track = described(f"m=video 0 RTP/AVP 96\na=rtpmap:96 {encoding}/90000\n").read
+
+    assert track is not None
+    assert (track.encoding, track.is_taken) == (encoding.upper(), is_taken)
+
+
+def test_a_payload_type_of_thousands_of_digits_is_none() -> None:
+    assert described(f"m=video 0 RTP/AVP {'9' * 5000}\n").read is None
