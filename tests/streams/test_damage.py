@@ -77,12 +77,11 @@ def test_a_stream_that_came_whole_loses_nothing(path: Path, sample_fps: float) -
     assert len(watched.shown) >= (12 if sample_fps == 2.0 else 0.85 * COUNT)
 
 
-@pytest.mark.parametrize("sample_fps", [2.0, 25.0])
-@pytest.mark.parametrize("share", [0.003, 0.02])
+@pytest.mark.parametrize(("share", "sample_fps"), [(0.02, 2.0), (0.003, 25.0), (0.02, 25.0)])
 def test_after_a_lost_packet_only_true_pictures_are_shown(path: Path, share: float, sample_fps: float) -> None:
     clip = Clip(path)
     damaged = shown = 0
-    for seed in range(2):
+    for seed in range(2 if share < 0.01 else 1):
         watched = Watched(clip, clip.through(at_random(share, seed)), sample_fps=sample_fps, told=True)
         assert watched.differing(clip) == [], f"seed {seed}"
         damaged += watched.stats.damaged

@@ -55,8 +55,8 @@ def shown_but(hands, from_s=0.0, to_s=float("inf")):
     return lambda at_s: from_s <= at_s < to_s and not any(begin <= at_s < begin + long for begin, long in hands)
 
 
-@pytest.mark.parametrize("hand_s", [0.5, 1.0, 1.5, 2.0])
-@pytest.mark.parametrize("group_s", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("hand_s", [1.0, 2.0])
+@pytest.mark.parametrize("group_s", [0.5, 2.0, 4.0])
 @pytest.mark.parametrize("rate", [2.0, 3.0, 5.0, 10.0])
 def test_an_item_that_hands_pass_over_is_one(rate, group_s, hand_s):
     for shift in range(4):  # wherever the hands fall between the key frames
