@@ -9,6 +9,7 @@ import pytest
 
 from tests import rules
 from tests.cli.conftest import Done
+from tests.servers.ports import free_port
 from tests.streams.clips import encode
 
 FAILED, MISUSED = 1, 2
@@ -31,6 +32,12 @@ def assert_told(done: Done, code: int, *words: str) -> None:
     assert done.out == ""
 
 
+@pytest.fixture
+def own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port that everybody has by default may be taken by a neighbour."""
+    monkeypatch.setenv("ORWATCH_SERVER__PORT", str(free_port()))
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -49,10 +56,12 @@ def test_a_configuration_that_is_not_there(call: Call, tmp_path: Path) -> None:
     assert_told(call("run", "-c", tmp_path / "none.toml"), MISUSED, "none.toml", "No such file")
 
 
+@pytest.mark.usefixtures("own_port")
 def test_no_model_configured(call: Call, tmp_path: Path) -> None:
     assert_told(call("run"), MISUSED, "model.path", "not set")
 
 
+@pytest.mark.usefixtures("own_port")
 def test_a_model_that_is_not_there(call: Call, config: Config, clips: Path) -> None:
     path = config(model_path="gone.onnx")
 
@@ -76,6 +85,7 @@ def test_a_broken_catalogue(call: Call, config: Config, clips: Path, tmp_path: P
     assert_told(done, MISUSED, "catalogue.csv", "row 1", "名称")
 
 
+@pytest.mark.usefixtures("own_port")
 def test_a_keys_file_that_others_can_read(call: Call, config: Config, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     keys.write_text('[[keys]]\nname = "his"\nrole = "his"\nkey = "0123456789abcdef"\n')
@@ -92,6 +102,7 @@ def test_a_port_that_is_taken(call: Call, config: Config, taken: int) -> None:
     assert_told(call("demo", "--port", taken, "--no-wait"), FAILED, str(taken))
 
 
+@pytest.mark.usefixtures("own_port")
 def test_a_ledger_that_is_no_database(call: Call, config: Config, tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("no database" * 100)
     path = config('[database]\nledger = "ledger.db"\n')
