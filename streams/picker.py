@@ -35,6 +35,7 @@ from streams.adaptive import Stillness
 from streams.decoder import Decoder
 from streams.errors import StreamUnsupported
 from streams.references import Look, References, Standing
+from streams.rtsp.front import KEY_FRAME_WITHIN_S
 from streams.sampler import EPSILON_S, Groups, Sampler
 from streams.stats import StreamStats
 
@@ -47,7 +48,6 @@ CAUGHT_UP_S = 1.0
 CREEPS = 0.5  # lateness that had grown so far before is no pause; one that is left so far after is no catching up
 HELD_PACKETS_MAX = 500
 HELD_BYTES_MAX = 16 << 20
-KEY_FRAME_WITHIN_S = 30.0
 INSIDE_MAX = 16  # pictures that a decoder holds back to put them in order, by the standards
 
 

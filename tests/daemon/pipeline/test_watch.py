@@ -38,16 +38,19 @@ class Seen:
     async def _shows(self, run: Surgery, camera: str, labels: frozenset[str]) -> None:
         self.said.append(labels)
 
-    async def frames(self, label: str, *, first: float, last: float) -> None:
-        """Four a second."""
-        scores = np.array([0.97 if label == each else 0.01 for each in LABELS], np.float32)
+    async def tick(self, now_mono_s: float) -> None:
+        await self._watch.tick(now_mono_s)
+
+    async def frames(self, label: str, *, first: float, last: float, score: float = 0.97) -> None:
+        """Four a second, on a monotonic clock that began with them."""
+        scores = np.array([score if label == each else 0.01 for each in LABELS], np.float32)
         for quarter in range(int(first * 4), int(last * 4)):
             await self._watch.push(
                 Prediction(
                     camera="a",
                     captured_at=at(0) + timedelta(seconds=quarter / 4),
-                    captured_mono_s=0.0,
-                    done_mono_s=0.0,
+                    captured_mono_s=quarter / 4,
+                    done_mono_s=quarter / 4,
                     scores=scores,
                 )
             )
@@ -70,3 +73,13 @@ async def test_after_a_restart_what_is_in_view_is_known_from_what_is_not_any_mor
     await asyncio.gather(there.frames("nothing", first=4, last=7), gone.frames("gauze", first=4, last=7))
     assert there.said[2:] == [frozenset()]
     assert gone.said[1:] == [("gauze", Outcome.BOOKED, False)]
+
+
+async def test_when_to_ask_is_told_by_the_time_that_passed_and_by_no_wall_clock() -> None:
+    """The frames are of another day than today, as after a clock was set."""
+    seen = Seen(resumed=False)
+    await seen.frames("gauze", first=0, last=1, score=0.8)
+    await seen.tick(0.9)
+    assert seen.said == []
+    await seen.tick(1.1)
+    assert seen.said == [("gauze", Outcome.ASKED, False)]

@@ -117,3 +117,9 @@ def test_a_quote_in_a_user_name_does_not_end_it() -> None:
     [given] = challenges([authorizer.header("OPTIONS", "*") or ""])
 
     assert given.parameters["username"] == 'a"b\\c'
+
+
+def test_a_header_is_read_so_far_as_a_challenge_may_be_long() -> None:
+    [read] = challenges(['Digest realm="r", ' + " " * 5000 + 'nonce="n"'])
+
+    assert read.parameters == {"realm": "r"}
